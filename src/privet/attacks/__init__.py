@@ -1,0 +1,1 @@
+"""One file per attack; the folder is the registry (see `privet.registry`)."""

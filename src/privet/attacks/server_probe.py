@@ -1,0 +1,41 @@
+"""Server probe: the server's own architecture, fresh weights, trained on the hidden attribute (paper 003, section 5.1: "we use the
+same architecture for the adversary's model as the server model").
+
+    minimize  CE(h'(z'), s)
+
+Deviations: the last layer has as many outputs as the attribute has values; learning rate chosen on aux_val.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from privet.attack import Goal, Need, Setting, View
+from privet.errors import ThreatError
+from privet.nets import reheaded
+
+
+@dataclass(frozen=True)
+class ServerProbe:
+    """The server half, trained again for another question."""
+
+    summary: ClassVar[str] = "the server's architecture, trained afresh on the public representation z'"
+    goal: ClassVar[Goal] = "attribute"
+    needs: ClassVar[frozenset[Need]] = frozenset({"labels", "obfuscator", "architecture"})
+    grid: ClassVar[tuple[Setting, ...]] = (Setting(3e-3, 1e-4), Setting(1e-3, 1e-2), Setting(3e-4, 1e-4))
+    standardize: ClassVar[bool] = False
+
+    def features(self, view: View) -> Tensor:
+        """The public representation z' [N, *shape]."""
+        if view.z is None:
+            raise ThreatError("server_probe needs the public representation, which this threat does not grant")
+        return view.z
+
+    def network(self, view: View, output: tuple[int, ...]) -> nn.Module:
+        """z' to logits."""
+        if view.server is None:
+            raise ThreatError("server_probe needs the server's architecture, which this threat does not grant")
+        return reheaded(view.server, self.features(view), output[0])

@@ -1,0 +1,228 @@
+"""The audit distrusts itself: calibrations inside every audit, and flags raised when a number is unreliable.
+
+A calibration knows the right answer: a constant payload must give the majority, a planted bit must be found, the input sent as
+it is must be reconstructed. When one fails, the numbers that rest on it are struck through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privet.attack import Probe, Solver, View
+from privet.audit import battery, floors
+from privet.audit.audit import Observed, attribute_material, attribute_scores, picture_scores
+from privet.audit.battery import Material
+from privet.audit.threat import Threat
+from privet.data.corpus import Corpus
+from privet.train import Effort, inputs
+
+CALIBRATED = 3
+BATTERY = "(selected on aux_val)"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One calibration of the attacks inside this audit."""
+
+    check: str
+    attack: str
+    attribute: str
+    metric: str
+    value: float
+    wanted: str
+    passed: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Flag:
+    """When a flag is raised, what it means, and what to do about it."""
+
+    raised_if: str
+    explanation: str
+    what_to_do: str
+
+
+FLAGS = {
+    "calibration_failed": Flag(
+        "a calibration of this audit missed its known answer",
+        "The attacks did not find what was planted for them, or found something in nothing; their numbers cannot be trusted.",
+        "Raise --effort, look at the calibration table, and do not quote the numbers that are struck through.",
+    ),
+    "nothing_to_hide": Flag(
+        "the interval of the undefended attack touches the floor",
+        "Even the raw representation gives these attacks no more than the floor, so the scale has no length and no share of it is printed.",
+        "Do not conclude that a defense works here; audit another attribute, or more people.",
+    ),
+    "utility_lost": Flag(
+        "the interval of the target accuracy touches the majority of the target",
+        "The defended network does not answer its own question, so its low leakage is worth nothing.",
+        "Weaken the defense.",
+    ),
+    "one_seed": Flag(
+        "the study has a single seed",
+        "The interval holds the chance of the victims only, not that of training.",
+        "Use --seeds 3 or more.",
+    ),
+    "quick_effort": Flag(
+        "the effort is quick",
+        "A smoke test: networks and adversaries were trained briefly, so leakage is a lower bound of a lower bound.",
+        "Use --effort standard for numbers that you quote.",
+    ),
+    "few_victims": Flag(
+        "fewer than 100 victims carry this attribute's label",
+        "The intervals are wide, and exposure at small error rates cannot be resolved.",
+        "Audit more people.",
+    ),
+    "small_class": Flag(
+        "a value of the attribute has fewer than 20 victims",
+        "Metrics that give each value the same weight rest on a handful of people.",
+        "Merge values, or read accuracy and bits instead.",
+    ),
+    "collapsed": Flag(
+        "the attack names one value for more than 95 % of the victims although no value holds more than 90 % of them",
+        "The adversary has collapsed to a constant; that is not evidence of hiding.",
+        "Read AUC, bits and exposure, and the other attacks.",
+    ),
+    "above_undefended": Flag(
+        "the attack is better on the defended payload than on the raw one, beyond the interval",
+        "A projection can make an attribute easier to learn; or the undefended attack was not trained to its end.",
+        "Raise --effort; count the larger of the two as the undefended leakage.",
+    ),
+    "below_floor": Flag(
+        "the headline attack stays below the floor, beyond the interval",
+        "An adversary who ignores the payload does better than this attack, so the attack says nothing about the payload.",
+        "Read the floor as what the adversary reaches; raise --effort.",
+    ),
+    "underfit": Flag(
+        "the attack's best epoch was its last one",
+        "The adversary was still improving when its epochs ended.",
+        "Raise --effort.",
+    ),
+    "single_query": Flag(
+        "the obfuscator is random and the threat sees one payload of each victim",
+        "Fresh noise averages out over repeated payloads of one input, which this threat does not try.",
+        "Audit it with --threat repeated, too.",
+    ),
+    "saturated": Flag(
+        "values outside the range of the wire's dtype were clipped",
+        "The payload that travels differs from the representation that the network was trained on.",
+        "Normalize in front of the cut.",
+    ),
+    "hidden_is_group": Flag(
+        "the hidden attribute is the person itself",
+        "The same people are in the adversary's part and among the victims: the question is recognition, not generalization.",
+        "Read it as re-identification of known people.",
+    ),
+    "groups_shared": Flag(
+        "the victims' file and the other parts share people",
+        "The adversary may know some victims from its own part.",
+        "Give a file of other people with --victims.",
+    ),
+    "rows_skipped": Flag(
+        "some examples could not be read",
+        "They were left out; the notes of the data say how many.",
+        "Mend the files, or use --on-bad stop.",
+    ),
+    "labels_missing": Flag(
+        "some examples carry no label",
+        "They take part wherever their label is not needed; the notes say how many.",
+        "Label them, or check that they are missing at random.",
+    ),
+    "unfinished": Flag(
+        "trials are missing because the study was stopped",
+        "The numbers rest on fewer seeds or defenses than were asked for.",
+        "Run the same command again: finished trials are not repeated.",
+    ),
+}  # fmt: skip
+
+
+def calibrate(
+    observed: Observed,
+    corpus: Corpus,
+    threat: Threat,
+    attacks: Mapping[str, Probe | Solver],
+    *,
+    effort: Effort,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> list[Check]:
+    """Constant, planted bit and identity, on people of this corpus at this cut."""
+    known = {n: a for n, a in attacks.items() if a.goal == "attribute"}
+    checks: list[Check] = []
+    for attribute in corpus.hidden[:CALIBRATED] if known else ():
+        s = corpus.victim.s[attribute]
+        people = np.flatnonzero(s >= 0)[: effort.calibration]
+        material = _few(attribute_material(observed, corpus, threat, attribute), effort.calibration)
+        victims, truth = observed.victims[0].rows(torch.from_numpy(people)), s[people]
+        common = {"effort": effort, "seed": seed, "device": device}
+        top = float(np.bincount(truth).max()) / max(1, len(truth))
+        limit = top + 3 * float(np.sqrt(top * (1 - top) / max(1, len(truth)))) + 1e-9
+        blank = [_blank(v) for v in (*material.train[:1], *material.val[:1], victims)]
+        empty = replace(material, train=blank[:1], val=blank[1:2])
+        for name, attack in known.items():
+            outcome = battery.run(attack, empty, blank[2:], **common)
+            value = attribute_scores(outcome.victims.numpy(), truth)["accuracy"]
+            checks.append(Check("constant", name, attribute, "accuracy", value, f"at most {limit:.3f}", value <= limit, seed))
+        checks += _planted(known, material, victims, torch.from_numpy(truth), attribute, **common)
+    for name, attack in attacks.items():
+        if attack.goal == "reconstruct":
+            checks.append(_identity(name, attack, corpus, effort=effort, seed=seed, device=device))
+    return checks
+
+
+def _planted(
+    attacks: Mapping[str, Probe | Solver], material: Material, victims: View, truth: Tensor, attribute: str, *, effort: Effort, seed: int, device: torch.device | str
+) -> list[Check]:
+    """The hidden attribute itself, in bits, stands in the payload: the attack selected on aux_val must find it, the others nearly."""
+    classes = material.outputs[0]
+    planted = replace(
+        material,
+        train=[v.planted(_bits(material.known, classes)) for v in material.train],
+        val=[v.planted(_bits(material.known_val, classes)) for v in material.val],
+    )
+    checks, on_val = [], {}
+    for name, attack in attacks.items():
+        outcome = battery.run(attack, planted, [victims.planted(_bits(truth, classes))], effort=effort, seed=seed, device=device)
+        value = attribute_scores(outcome.victims.numpy(), truth.numpy())["accuracy"]
+        on_val[name] = attribute_scores(outcome.val.numpy(), material.known_val.numpy())["accuracy"]
+        checks.append(Check("planted_bit", name, attribute, "accuracy", value, "at least 0.900", value >= 0.9, seed))
+    best = max(on_val, key=lambda name: on_val[name])
+    value = next(c.value for c in checks if c.attack == best)
+    return [*checks, Check("planted_bit", BATTERY, attribute, "accuracy", value, "at least 0.980", value >= 0.98, seed)]
+
+
+def _identity(name: str, attack: Probe | Solver, corpus: Corpus, *, effort: Effort, seed: int, device: torch.device | str) -> Check:
+    """The input itself is the payload: a reconstruction must come at least 6 dB closer than the mean image."""
+    x = [inputs(part.x[: effort.calibration]) for part in (corpus.aux_train, corpus.aux_val, corpus.victim)]
+    views = [View(rows.flatten(1)) for rows in x]
+    material = Material(views[:1], x[0], views[1:2], x[1], corpus.shape)
+    outcome = battery.run(attack, material, views[2:], effort=effort, seed=seed, device=device)
+    floor = picture_scores(floors.mean_image(x[0], len(x[2])), x[2])["psnr"].mean()
+    value, wanted = float(picture_scores(outcome.victims, x[2])["psnr"].mean()), float(floor) + 6
+    return Check("identity", name, "input", "psnr", value, f"at least {wanted:.1f} dB", value >= wanted, seed)
+
+
+def _few(material: Material, limit: int) -> Material:
+    rows, held = (torch.arange(min(limit, len(known))) for known in (material.known, material.known_val))
+    return replace(
+        material,
+        train=[v.rows(rows) for v in material.train[:1]],
+        known=material.known[rows],
+        val=[v.rows(held) for v in material.val[:1]],
+        known_val=material.known_val[held],
+    )
+
+
+def _blank(view: View) -> View:
+    return replace(view, flat=torch.zeros_like(view.flat[:, :8]), z=None if view.z is None else torch.zeros_like(view.z))
+
+
+def _bits(labels: Tensor, classes: int) -> Tensor:
+    width = max(1, (classes - 1).bit_length())
+    return torch.stack([((labels >> i) & 1).float() * 2 - 1 for i in range(width)], 1)

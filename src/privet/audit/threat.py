@@ -1,0 +1,98 @@
+"""Threats: who the adversary is, in words, and what it may touch, as a type. No finding exists without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from privet import registry
+from privet.attack import FOLDER, Need, Probe, Solver
+from privet.errors import SpecError, ThreatError, unknown
+
+
+@dataclass(frozen=True)
+class Threat:
+    """An adversary's knowledge. `labels` and `pairs` are how many labelled payloads and (input, payload) pairs it owns (None: all of
+    aux), `queries` how many payloads of one victim input it sees, `side` the attributes of a victim that it knows already."""
+
+    name: str
+    paragraph: str
+    grants: frozenset[Need]
+    labels: int | None = None
+    pairs: int | None = None
+    queries: int = 1
+    side: tuple[str, ...] = ()
+
+    @classmethod
+    def named(cls, name: str, side: tuple[str, ...] = ()) -> Threat:
+        """One of the four threats; SpecError with the nearest name otherwise."""
+        key = name.replace("-", "_")
+        if key not in THREATS:
+            raise SpecError(unknown("threat", name, THREATS))
+        return replace(THREATS[key], side=side)
+
+    def refusal(self, attack: Probe | Solver) -> str | None:
+        """Why this threat does not grant what the attack needs, or None."""
+        missing = sorted(attack.needs - self.grants)
+        if not missing:
+            return None
+        return f"{registry.method_name(attack)} needs {' and '.join(missing)}, which the threat {self.name!r} does not grant"
+
+    def describe(self) -> dict[str, str]:
+        """Name and paragraph, with the side information in words."""
+        known = f" It also knows the victim's {', '.join(self.side)}." if self.side else ""
+        return {"name": self.name, "paragraph": self.paragraph + known}
+
+
+_ALL: frozenset[Need] = frozenset({"labels", "pairs", "obfuscator", "architecture"})
+THREATS = {
+    threat.name: threat
+    for threat in (
+        Threat(
+            "server",
+            "The server is honest but curious: it answers as agreed and keeps every payload. It knows the architecture and weights of both "
+            "halves and the obfuscator, and owns people of its own (the aux part) whose inputs, payloads and hidden attributes it knows. "
+            "It sees one payload of each victim.",
+            _ALL,
+        ),
+        Threat(
+            "eavesdropper",
+            "Somebody reads the payloads on their way and knows neither the networks nor the obfuscator. By running the app on people of "
+            "its own (the aux part) it owns payloads with known inputs and hidden attributes. It sees one payload of each victim.",
+            frozenset({"labels", "pairs"}),
+        ),
+        Threat(
+            "few_labels",
+            "The curious server with little data: it knows both halves and the obfuscator, but owns only 200 people whose inputs, payloads "
+            "and hidden attributes it knows. It sees one payload of each victim.",
+            _ALL,
+            labels=200,
+            pairs=200,
+        ),
+        Threat(
+            "repeated",
+            "The curious server, asked again and again: it knows both halves and the obfuscator, owns the aux people, and sees eight "
+            "payloads of the same input of each victim, so that fresh noise averages out.",
+            _ALL,
+            queries=8,
+        ),
+    )
+}
+
+
+def portfolio(threat: Threat, names: tuple[str, ...] = ()) -> tuple[dict[str, Probe | Solver], dict[str, str]]:
+    """The attacks this threat grants, by spelled name, and those left out with the reason.
+
+    An attack that was asked for by name is refused with ThreatError where the threat does not grant it.
+    """
+    granted: dict[str, Probe | Solver] = {}
+    left_out: dict[str, str] = {}
+    for text in names or registry.names(FOLDER):
+        attack = registry.parse(FOLDER, text)
+        refusal = threat.refusal(attack)
+        if refusal is None:
+            granted[registry.spell(attack)] = attack
+        elif names:
+            raise ThreatError(f"{refusal}; choose another threat with --threat, or leave the attack out")
+        else:
+            left_out[registry.spell(attack)] = refusal
+    return granted, left_out

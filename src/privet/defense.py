@@ -1,0 +1,230 @@
+"""Defense, Obfuscator, Defended: the nouns of protection. The methods themselves are the files of `privet/defenses`.
+
+A `Defense` is a paper's hyperparameters; `fit` turns a `Split` and the owner's part of a corpus into a `Defended` split.
+An `Obfuscator` is the deterministic graph between the halves: z and declared noise in, payload tensors out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from privet import registry
+from privet.data.corpus import Corpus
+from privet.errors import SpecError
+from privet.payload import Array, Noise, Payload, Signature, frame_bytes
+from privet.split import Split
+from privet.train import Effort
+
+Progress = Callable[[int, int], None] | None
+FOLDER = "privet.defenses"
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """A promise with its scope, or the reason why there is none. The word *private* needs the first."""
+
+    statement: str | None
+    scope: str
+
+    @classmethod
+    def none(cls, why: str) -> Guarantee:
+        """An explicit absence."""
+        return cls(None, why)
+
+
+class Obfuscator(nn.Module):
+    """g of the papers: `encode` prunes a representation into payload tensors, `decode` is the public view of them.
+
+    Both are deterministic graphs that export to ONNX; whatever is random is an input, declared in `noise`.
+    """
+
+    signature: Signature
+    noise: tuple[Noise, ...] = ()
+
+    def encode(self, z: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        """z [B, *shape] and one tensor per declared noise -> one tensor [B, *field.shape] per field of the signature."""
+        raise TypeError(f"{type(self).__name__} does not say how it encodes")
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        """Payload tensors -> z' [B, *shape], a representation as the server's half expects it."""
+        raise TypeError(f"{type(self).__name__} does not say how it decodes")
+
+    def forward(self, z: Tensor, *noise: Tensor) -> Tensor:
+        """z' without the cast to the wire's dtype: what training goes through."""
+        return self.decode(*self.encode(z, *noise))
+
+
+class EdgeHalf(nn.Module):
+    """The graph that ships to the edge: x [B, *input] and noise -> payload tensors."""
+
+    def __init__(self, edge: nn.Module, obfuscator: Obfuscator) -> None:
+        super().__init__()
+        self.edge, self.obfuscator = edge, obfuscator
+
+    def forward(self, x: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        return self.obfuscator.encode(self.edge(x), *noise)
+
+
+class ServerHalf(nn.Module):
+    """The graph that ships to the server: payload tensors -> logits [B, K]."""
+
+    def __init__(self, obfuscator: Obfuscator, server: nn.Module) -> None:
+        super().__init__()
+        self.obfuscator, self.server = obfuscator, server
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return cast(Tensor, self.server(self.obfuscator.decode(*tensors)))
+
+
+@dataclass(frozen=True)
+class Defended:
+    """A split with its fitted obfuscator. `server_half` may fold `decode` into the server's first operator."""
+
+    split: Split
+    obfuscator: Obfuscator
+    guarantee: Guarantee
+    server_half: nn.Module
+    log: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, split: Split, obfuscator: Obfuscator, why_no_guarantee: str, **log: Any) -> Defended:
+        """The usual case: no promise, and the server decodes before it goes on."""
+        return cls(split, obfuscator, Guarantee.none(why_no_guarantee), ServerHalf(obfuscator, split.server), log)
+
+    @property
+    def edge_half(self) -> EdgeHalf:
+        """What ships to the edge."""
+        return EdgeHalf(self.split.edge, self.obfuscator)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes that travel for one example sent alone."""
+        return frame_bytes(self.obfuscator.signature)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two payloads of one example may differ."""
+        return bool(self.obfuscator.noise)
+
+    def draw(self, batch: int, generator: np.random.Generator) -> tuple[Array, ...]:
+        """Noise for a batch, in the order in which the obfuscator declares it."""
+        return tuple(noise.draw(batch, generator) for noise in self.obfuscator.noise)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, noise: Sequence[Array] = ()) -> Payload:
+        """x [B, *input] in [0, 1] -> the payload that travels. The halves must be in eval mode."""
+        half = self.edge_half.eval()
+        tensors = half(x, *(torch.as_tensor(n, device=x.device) for n in noise))
+        named = {f.name: t.float().cpu().numpy() for f, t in zip(self.obfuscator.signature, tensors, strict=True)}
+        return Payload.pack(self.obfuscator.signature, named)
+
+    def tensors(self, payload: Payload, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+        """The payload's fields as float tensors, in the signature's order."""
+        return tuple(torch.from_numpy(v).to(device) for v in payload.floats().values())
+
+    @torch.no_grad()
+    def decode(self, payload: Payload, device: torch.device | str = "cpu") -> Tensor:
+        """The public view z' [B, *shape]."""
+        return self.obfuscator.eval().decode(*self.tensors(payload, device))
+
+    @torch.no_grad()
+    def server(self, payload: Payload, device: torch.device | str = "cpu") -> Tensor:
+        """Logits [B, K] of the server half that ships."""
+        return cast(Tensor, self.server_half.eval()(*self.tensors(payload, device)))
+
+
+class Defense(Protocol):
+    """A frozen dataclass of a paper's hyperparameters. `summary` is its line in lists, `adaptive` its adaptive-attack card."""
+
+    summary: ClassVar[str]
+    adaptive: ClassVar[str]
+
+    def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
+        """Learn on the task parts of the corpus alone; the split given is not changed."""
+
+
+class EmittingEdge(nn.Module):
+    """An edge that already obfuscates, drawing its own noise: what the second defense of a chain is fitted on."""
+
+    def __init__(self, edge: nn.Module, obfuscator: Obfuscator, seed: int) -> None:
+        super().__init__()
+        self.edge, self.obfuscator = edge, obfuscator
+        self.generator = np.random.default_rng(seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.edge(x)
+        drawn = (torch.as_tensor(n.draw(len(x), self.generator), device=x.device) for n in self.obfuscator.noise)
+        return cast(Tensor, self.obfuscator(z, *drawn))
+
+
+class ChainedObfuscator(Obfuscator):
+    """z -> z' through the first, packed by the second."""
+
+    def __init__(self, first: Obfuscator, last: Obfuscator) -> None:
+        super().__init__()
+        self.first, self.last = first, last
+        self.signature = last.signature
+        self.noise = tuple(
+            Noise(f"{n.name}_{i}", n.shape, n.law, n.per) for i, o in enumerate((first, last)) for n in o.noise
+        )
+
+    def encode(self, z: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        drawn = len(self.first.noise)
+        return self.last.encode(self.first(z, *noise[:drawn]), *noise[drawn:])
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        return self.last.decode(*tensors)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several defenses in order: each is fitted on what the previous one emits, and only the last one packs."""
+
+    summary: ClassVar[str] = "several defenses in order; only the last one packs"
+    adaptive: ClassVar[str] = "the attack that answers each link; the portfolio sees only what the last link sends"
+    defenses: tuple[Defense, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.defenses) < 2:
+            raise SpecError(f"a chain has at least two defenses, got {len(self.defenses)}")
+
+    def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
+        """Fit the links in order; the promise of the whole is the last link's only where it rests on no assumption about z."""
+        done = self.defenses[0].fit(split, corpus, effort=effort, seed=seed, progress=progress)
+        for index, defense in enumerate(self.defenses[1:], start=1):
+            if done.split.cut != split.cut:
+                raise SpecError(f"{registry.method_name(self.defenses[index - 1])!r} moves the cut, so nothing can follow it in a chain")
+            emitting = EmittingEdge(done.split.edge, done.obfuscator, seed + index)
+            inner = Split(emitting, done.split.server, split.cut, split.shape, split.tracer, split.frozen)
+            last = defense.fit(inner, corpus, effort=effort, seed=seed + index, progress=progress)
+            done = _flatten(last, split)
+        return done
+
+
+def parse(text: str) -> Defense:
+    """Build the defense that `name:option=value,...` describes; `+` chains several."""
+    links = [registry.parse(FOLDER, part) for part in re.split(r"\+(?=\s*[A-Za-z_])", text)]
+    return cast(Defense, links[0] if len(links) == 1 else Chain(tuple(links)))
+
+
+def spell(defense: Defense) -> str:
+    """The shortest text that `parse` turns into this defense."""
+    links = defense.defenses if isinstance(defense, Chain) else (defense,)
+    return "+".join(registry.spell(link) for link in links)
+
+
+def _flatten(last: Defended, split: Split) -> Defended:
+    """Take the emitting edge apart again: the plain edge in front, both obfuscators behind it."""
+    emitting = last.split.edge
+    if not isinstance(emitting, EmittingEdge):
+        raise SpecError("the last link of this chain replaces the whole edge, so it cannot follow another defense")
+    obfuscator = ChainedObfuscator(emitting.obfuscator, last.obfuscator)
+    whole = Split(emitting.edge, last.split.server, split.cut, split.shape, split.tracer, split.frozen)
+    return Defended(whole, obfuscator, last.guarantee, last.server_half, last.log)

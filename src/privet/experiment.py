@@ -1,0 +1,184 @@
+"""One trial, told once: a network is trained, cut and defended, answers its question, and is attacked. Everything else is a room on that way."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from privet import cost, models, run
+from privet import defense as defenses
+from privet.audit import audit, checks
+from privet.audit.threat import Threat, portfolio
+from privet.data.corpus import Corpus
+from privet.errors import ModelError
+from privet.run import Run
+from privet.split import Split, split
+from privet.train import Effort, fit_task, inputs
+
+REFERENCE = "none"
+Report = Callable[[str, int, int], None] | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one trial depends on, beside its defense and seed. Paths are not part of it: contents are, by hash."""
+
+    model: str
+    at: str
+    threat: str = "server"
+    side: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    effort: str = "standard"
+    weights: str | None = None
+    freeze: str | None = None
+    device: str = "cpu"
+
+
+def trial(setting: Setting, corpus: Corpus, defense: str, seed: int, out: Path, *, calibrated: bool = False, any_version: bool = False, report: Report = None) -> Run:
+    """Defense, cut and seed to a finished run; an earlier run of the same identity is read back."""
+    folder = out / "runs" / trial_name(setting, corpus, defense, seed, calibrated)
+    if done := run.read(folder, any_version=any_version):
+        return done
+    started = time.monotonic()
+    effort, threat = Effort.named(setting.effort), Threat.named(setting.threat, setting.side)
+    attacks, left_out = portfolio(threat, setting.attacks)
+
+    model = task_model(setting, corpus, seed, out, report)
+    halves = cut(model, setting, corpus)
+    defended = defenses.parse(defense).fit(halves, corpus, effort=effort, seed=seed, progress=_stage(report, f"fitting {defense}"))
+
+    observed = audit.observe(defended, corpus, threat, seed, setting.device)
+    evidence = audit.attack(observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report)
+    calibration: list[checks.Check] = []
+    if defense == REFERENCE:
+        floors = audit.reference(observed, corpus, threat)
+        evidence.arrays |= floors.arrays
+        if calibrated:
+            if report:
+                report("calibrating the attacks", 0, 1)
+            calibration = checks.calibrate(observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device)
+
+    example = inputs(corpus.victim.x[:1], setting.device)
+    noise = [torch.as_tensor(n, device=setting.device) for n in defended.draw(1, np.random.default_rng(seed))]
+    results = {
+        "selection": evidence.selection,
+        "logs": evidence.logs,
+        "fit": defended.log,
+        "guarantee": defended.guarantee.statement,
+        "no_guarantee": None if defended.guarantee.statement else defended.guarantee.scope,
+        "payload_bytes": defended.payload_bytes,
+        "edge_macs": cost.macs(defended.edge_half, example, *noise),
+        "stochastic": defended.stochastic,
+        "saturated": observed.saturated,
+        "cut_shape": list(halves.shape),
+        "checks": [asdict(c) for c in calibration],
+        "left_out": left_out,
+    }
+    record = {
+        "setting": asdict(setting),
+        "defense": defense,
+        "seed": seed,
+        "data": corpus.digest,
+        "results": results,
+        "versions": run.versions(),
+        "seconds": time.monotonic() - started,
+    }
+    return run.write(folder, record, evidence.arrays | _truth(corpus, observed))
+
+
+def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path, report: Report = None) -> nn.Module:
+    """The undefended network of one seed, trained once and kept as safetensors beside the runs."""
+    effort = Effort.named(setting.effort)
+    weights = Path(setting.weights) if setting.weights else None
+    model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights, seed=seed)
+    identity = {
+        "model": setting.model,
+        "weights": run.file_hash(weights) if weights else None,
+        "code": _source(setting.model),
+        "at": setting.at if setting.freeze in ("edge", "server") else None,
+        "freeze": setting.freeze,
+        "effort": asdict(effort) | {"name": ""},
+        "seed": seed,
+        "data": corpus.digest,
+        "versions": run.versions()["privet"],
+    }
+    kept = out / "models" / f"{run.name_of(identity, {})}.safetensors"
+    if kept.is_file():
+        model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=kept, seed=seed)
+    else:
+        fit_task(model, corpus, effort=effort, seed=seed, frozen=frozen(model, setting, corpus), device=setting.device, progress=_stage(report, "training the task"))
+        run.ensure(kept.parent)
+        models.save_weights(model, kept)
+    return model.to(setting.device).eval()
+
+
+def cut(model: nn.Module, setting: Setting, corpus: Corpus) -> Split:
+    """Both halves, with what the user froze."""
+    halves = split(model, inputs(corpus.victim.x[:2], setting.device), setting.at)
+    both = frozenset({"edge", "server"}) if setting.freeze == "both" else frozenset({setting.freeze} if setting.freeze else ())
+    return Split(halves.edge, halves.server, halves.cut, halves.shape, halves.tracer, both)
+
+
+def frozen(model: nn.Module, setting: Setting, corpus: Corpus) -> frozenset[str]:
+    """Names of the parameters that `freeze` keeps as they are."""
+    if setting.freeze is None:
+        return frozenset()
+    names = frozenset(name for name, _ in model.named_parameters())
+    if setting.freeze == "both":
+        return names
+    halves = split(model, inputs(corpus.victim.x[:2]), setting.at)
+    kept = frozenset(name for name, _ in getattr(halves, setting.freeze).named_parameters()) & names
+    if not kept and any(True for _ in getattr(halves, setting.freeze).parameters()):
+        raise ModelError(f"the {setting.freeze} half of {setting.model!r} cannot be told apart by parameter names; use --freeze both")
+    return kept
+
+
+def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibrated: bool) -> str:
+    """The name of a trial's folder."""
+    threat = Threat.named(setting.threat, setting.side)
+    identity = asdict(setting) | {
+        "weights": run.file_hash(Path(setting.weights)) if setting.weights else None,
+        "code": _source(setting.model),
+        "effort": asdict(Effort.named(setting.effort)),
+        "attacks": sorted(portfolio(threat, setting.attacks)[0]),
+        "defense": defense,
+        "seed": seed,
+        "calibrated": calibrated,
+        "data": corpus.digest,
+    }
+    return run.name_of(identity, {"threat": "server", "side": (), "weights": None, "freeze": None, "device": "cpu", "calibrated": False})
+
+
+def _truth(corpus: Corpus, observed: audit.Observed) -> run.Arrays:
+    victim = corpus.victim
+    truth: run.Arrays = {
+        "victim/groups": victim.groups,
+        "victim/target": victim.y,
+        "victim/answer": observed.answers["victim"].astype(np.int64),
+    }
+    truth |= {f"victim/hidden/{name}": victim.s[name] for name in corpus.hidden}
+    if corpus.kind == "image":
+        truth["victim/pictures"] = victim.x[audit.shown(len(victim))]
+    return truth
+
+
+def _source(reference: str) -> str | None:
+    """The hash of the file that holds a user's own network, so that an edited network is another trial."""
+    if ":" not in reference or reference.startswith(("torchvision:", "timm:")):
+        return None
+    file = inspect.getsourcefile(models.resolve(reference))
+    return run.file_hash(Path(file)) if file else None
+
+
+def _stage(report: Report, text: str) -> Callable[[int, int], None] | None:
+    if report is None:
+        return None
+    return lambda done, total: report(text, done, total)

@@ -1,0 +1,1 @@
+"""From finished runs to rows, figures and one self-contained page."""

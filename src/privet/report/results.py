@@ -1,0 +1,80 @@
+"""Results: everything that a finished study says, as plain values. The table, the JSON lines and the page are views of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privet.audit.checks import Check
+from privet.audit.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finding: an attack on one defended split, scored by one metric. For every metric more means more leakage.
+
+    `floor` is what an adversary reaches without the payload, `undefended` the headline attack on the raw representation,
+    `normalized` = (value - floor) / (undefended - floor), None where there is nothing to hide. `headline` marks the attack
+    that was selected for this metric on aux_val.
+    """
+
+    data: str
+    model: str
+    at: str
+    defense: str
+    attack: str
+    goal: str  # "attribute" | "reconstruct"
+    threat: str
+    attribute: str  # the hidden attribute; "input" for reconstruction
+    metric: str  # accuracy balanced_accuracy auc bits coverage_at_95_precision tpr_at_1_fpr | psnr ssim
+    value: Estimate
+    floor: Estimate
+    undefended: Estimate
+    normalized: float | None
+    utility: Estimate  # target accuracy on victims
+    payload_bytes: int
+    edge_macs: int
+    seeds: int
+    flags: tuple[str, ...]
+    headline: bool
+
+    def json(self) -> dict[str, Any]:
+        """One object as `--json` prints it."""
+        return asdict(self) | {"flags": list(self.flags)}
+
+
+@dataclass(frozen=True)
+class Results:
+    """A whole study. `floors` names, for an attribute and metric, every floor; the largest is the one in the rows."""
+
+    title: str
+    command: str  # how to reproduce
+    folder: str
+    data: dict[str, Any]  # privet.data.describe: name kind shape counts target hidden notes flags dependence (nats)
+    model: str
+    at: str
+    cut_shape: tuple[int, ...]
+    threat: dict[str, str]  # name, paragraph
+    effort: str
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    floors: dict[str, dict[str, dict[str, Estimate]]]  # attribute -> metric -> {majority, label_only, imputation | mean_image}
+    checks: tuple[Check, ...]
+    flags: dict[str, dict[str, str]]  # flag -> {explanation, what_to_do}, only those raised
+    defenses: tuple[str, ...]  # as given, in order, the reference first
+    guarantees: dict[str, str]  # defense -> statement, or why there is none
+    logs: dict[str, dict[str, Any]]  # defense -> what fitting it logged (rank, kept, ...), of the first seed
+    originals: npt.NDArray[np.uint8] | None  # [n, C, H, W]; None for tables
+    reconstructions: dict[str, npt.NDArray[np.uint8]]  # defense -> [n, C, H, W] by the headline attack
+    reconstruction_by: dict[str, str]  # defense -> the attack that made them
+    unfinished: tuple[str, ...]  # trials that did not end, as sentences
+    seconds: float
+    versions: dict[str, str]
+    digest: str  # over results only
+    left_out: dict[str, str] = field(default_factory=dict)  # attack -> why the threat does not grant it
+
+
+__all__ = ["Check", "Results", "Row"]

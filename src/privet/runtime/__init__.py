@@ -1,0 +1,1 @@
+"""What ships: bundles and exported graphs."""
