@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,10 @@ def options(cls: type[Any]) -> str:
         return "It has no options.\n"
     rows = ["| option | type | default |", "|---|---|---|"]
     for field in fields:
-        kind = str(field.type).replace("|", "\\|")
+        literal = re.fullmatch(r"Literal\[(.*)\]", str(field.type))
+        kind = literal[1].replace("'", "`") if literal else str(field.type).replace(" | ", " or ")
         default = "required" if field.default is dataclasses.MISSING else f"`{field.default}`"
-        rows.append(f"| `{field.name}` | `{kind}` | {default} |")
+        rows.append(f"| `{field.name}` | {kind} | {default} |")
     return "\n".join(rows) + "\n"
 
 

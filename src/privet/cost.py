@@ -21,7 +21,7 @@ def macs(module: nn.Module, *inputs: torch.Tensor) -> int:
     try:
         module.eval()
         with torch.no_grad(), counter:
-            module(*(x[:1] for x in inputs))
+            module(*(x[:1].detach() for x in inputs))  # the counter hooks into any gradient it finds
     finally:
         for m, mode in modes:
             m.training = mode

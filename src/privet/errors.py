@@ -55,7 +55,11 @@ class MissingExtra(PrivetError):
     """An optional dependency is absent."""
 
     def __init__(self, module: str, extra: str) -> None:
+        self.module, self.extra = module, extra
         super().__init__(f"this needs the package {module!r}; install it with: pip install 'privet[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return MissingExtra, (self.module, self.extra)
 
 
 def unknown(kind: str, name: str, options: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.audit import audit, checks
+from privet.audit.tables import tabulate
 from privet.audit.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import ModelError
@@ -65,6 +66,7 @@ def trial(setting: Setting, corpus: Corpus, defense: str, seed: int, out: Path, 
             if report:
                 report("calibrating the attacks", 0, 1)
             calibration = checks.calibrate(observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device)
+    tables = tabulate(evidence, corpus, observed.answers["victim"], effort.bootstrap)
 
     example = inputs(corpus.victim.x[:1], setting.device)
     noise = [torch.as_tensor(n, device=setting.device) for n in defended.draw(1, np.random.default_rng(seed))]
@@ -91,11 +93,11 @@ def trial(setting: Setting, corpus: Corpus, defense: str, seed: int, out: Path, 
         "versions": run.versions(),
         "seconds": time.monotonic() - started,
     }
-    return run.write(folder, record, evidence.arrays | _truth(corpus, observed))
+    return run.write(folder, record, evidence.arrays | tables | _truth(corpus, observed))
 
 
-def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path, report: Report = None) -> nn.Module:
-    """The undefended network of one seed, trained once and kept as safetensors beside the runs."""
+def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, report: Report = None) -> nn.Module:
+    """The undefended network of one seed, trained once and kept as safetensors beside the runs (not kept where `out` is None)."""
     effort = Effort.named(setting.effort)
     weights = Path(setting.weights) if setting.weights else None
     model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights, seed=seed)
@@ -110,13 +112,14 @@ def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path, report: R
         "data": corpus.digest,
         "versions": run.versions()["privet"],
     }
-    kept = out / "models" / f"{run.name_of(identity, {})}.safetensors"
-    if kept.is_file():
+    kept = out / "models" / f"{run.name_of(identity, {})}.safetensors" if out else None
+    if kept and kept.is_file():
         model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=kept, seed=seed)
     else:
         fit_task(model, corpus, effort=effort, seed=seed, frozen=frozen(model, setting, corpus), device=setting.device, progress=_stage(report, "training the task"))
-        run.ensure(kept.parent)
-        models.save_weights(model, kept)
+        if kept:
+            run.ensure(kept.parent)
+            models.save_weights(model, kept)
     return model.to(setting.device).eval()
 
 

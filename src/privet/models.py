@@ -237,7 +237,7 @@ def _zoo(package: str, name: str) -> Callable[..., nn.Module]:
     if name not in names:
         raise ModelError(_nearest(package, name, names))
     if package == "torchvision":
-        return lambda classes: zoo.get_model(name, weights=None, num_classes=classes)  # type: ignore[no-any-return]
+        return lambda classes: zoo.get_model(name, weights=None, num_classes=classes)
 
     def timm(shape: tuple[int, ...], classes: int) -> nn.Module:
         c, *size = shape

@@ -20,23 +20,22 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, dropout: float = 0.2
 
 
 class Decoder(nn.Module):
-    """Features [B, P] -> pictures [B, C, H, W] in [0, 1]: a dense layer to a quarter of the size, two sub-pixel convolutions.
+    """Features [B, P] -> pictures [B, C, H, W] in [0, 1]: a dense layer to a quarter of the size, then one sub-pixel step of four.
 
-    A dense shortcut of rank `rank` carries the overall appearance, so that the convolutions only add detail.
+    All convolutions run at the quarter size, where they are cheap. A dense shortcut of rank `rank` carries the overall appearance,
+    so that the convolutions only add detail.
     """
 
-    def __init__(self, inputs: int, shape: tuple[int, ...], width: int = 16, rank: int = 64) -> None:
+    def __init__(self, inputs: int, shape: tuple[int, ...], width: int = 8, rank: int = 64) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.width = shape, width
         channels, height, wide = shape
         self.grid = (math.ceil(height / 4), math.ceil(wide / 4))
         area = self.grid[0] * self.grid[1]
-        self.width = width
         self.dense = nn.Sequential(nn.Linear(inputs, width * area), nn.ReLU())
         self.up = nn.Sequential(
-            nn.Conv2d(width, 6 * width, 3, padding=1), nn.PixelShuffle(2), nn.ReLU(),
-            nn.Conv2d(6 * width // 4, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.ReLU(),
-            nn.Conv2d(width, channels, 3, padding=1),
+            nn.Conv2d(width, 8 * width, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(8 * width, 16 * channels, 3, padding=1), nn.PixelShuffle(4),
         )  # fmt: skip
         self.shortcut = nn.Sequential(nn.Linear(inputs, rank), nn.Linear(rank, channels * area))
 

@@ -45,7 +45,7 @@ def method_name(method: object) -> str:
     cls = type(method)
     for folder in FOLDERS:
         for entry in () if cls.__module__.startswith(f"{folder}.") else entry_points(group=folder):
-            if entry.module == cls.__module__ and entry.attr in ("", cls.__qualname__):
+            if entry.module == cls.__module__ and entry.attr in (None, cls.__qualname__):
                 return _key(entry.name)
     return str(getattr(cls, "name", None) or cls.__module__.rsplit(".", 1)[-1])
 

@@ -122,7 +122,7 @@ def _judge(traced: Traced, path: str) -> tuple[fx.Node, tuple[int, ...]] | str:
     """The node to cut at and the shape of z for one sample, or why not."""
     calls = traced.calls.get(path, [])
     if not calls:
-        return "the module is not called, or lies inside a layer of torch.nn that is one piece"
+        return "the module is not called, only hands on what it was given, or lies inside a layer that is one piece"
     if len(calls) > 1:
         return f"the module is called {len(calls)} times"
     values = {value for node in calls[0] for value in _tensors(traced, node)}

@@ -60,7 +60,7 @@ EFFORTS = {
     effort.name: effort
     for effort in (
         Effort("quick", 12, 6, 20, 10, 1, 4, 600, 500, bootstrap=200),
-        Effort("standard", 15, 8, 40, 15, 2, 6, 1500, 1500),
+        Effort("standard", 15, 8, 40, 15, 2, 6, 1500, 1000),
         Effort("full", 50, 20, 100, 100, 3, 15, 4000, 5000, bootstrap=1000),
     )
 }
@@ -127,11 +127,11 @@ def fit_task(
     if len(index) < 2:
         raise DataError(f"the part task_train has {len(index)} labelled examples of {corpus.target!r}; training needs at least 2")
     moving = [p for name, p in model.named_parameters() if name not in frozen]
-    model.to(device)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[float] = []
     if not moving:
         return {"task_val_accuracy": history, "trained": False}
-    optimizer = torch.optim.Adam(moving, lr=1e-3)
+    optimizer = torch.optim.Adam(moving, lr=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(effort.task_epochs * p)) for p in (0.4, 0.8)])
     generator = np.random.default_rng([seed, 1])
     best, best_state = -1.0, copy.deepcopy(model.state_dict())
@@ -196,7 +196,7 @@ def fine_tune_server(
         right = [(split.server(emitted(z_val[i : i + 256])).argmax(1).cpu() == y_val[i : i + 256]).sum() for i in range(0, len(z_val), 256)]
         return float(sum(int(r) for r in right)) / max(1, len(z_val))
 
-    optimizer = torch.optim.Adam(split.server.parameters(), lr=5e-4)
+    optimizer = torch.optim.Adam(split.server.parameters(), lr=5e-4, fused=True)
     split.server.eval()
     best, best_state, history = score(), copy.deepcopy(split.server.state_dict()), []
     with torch.random.fork_rng(devices=[]):

@@ -97,7 +97,7 @@ def test_identical_values_have_no_width_without_bounds() -> None:
     [[], [np.zeros(1)], [np.zeros(2)], [np.zeros(5), np.zeros(6)], [np.zeros((2, 5))], [np.array([0, 1, np.nan])]],
 )
 def test_what_is_not_a_table_is_refused(rows) -> None:
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="statistic"):
         estimate(rows, n=5)
 
 

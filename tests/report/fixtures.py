@@ -42,7 +42,9 @@ def attribute(name: str, frequencies: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def description(name: str, kind: str, shape: tuple[int, ...], target: Any, hidden: list[Any], **more: Any) -> dict[str, Any]:
+def description(
+    name: str, kind: str, shape: tuple[int, ...], target: Any, hidden: list[Any], **more: Any
+) -> dict[str, Any]:
     """As privet.data.describe tells of a corpus."""
     examples = {"task_train": 5761, "task_val": 1440, "aux_train": 5762, "aux_val": 1440, "victim": 4626}
     return {
@@ -62,12 +64,18 @@ def description(name: str, kind: str, shape: tuple[int, ...], target: Any, hidde
 
 
 def findings(
-    base: dict[str, Any], hidden: dict[str, tuple[float, float]], kept: dict[str, float], utility: dict[str, float], rng: np.random.Generator
+    base: dict[str, Any],
+    hidden: dict[str, tuple[float, float]],
+    kept: dict[str, float],
+    utility: dict[str, float],
+    rng: np.random.Generator,
 ) -> list[Row]:
     """Rows of every defense, attribute, attack and metric; `hidden` holds floor and undefended accuracy, `kept` leakage."""
     rows = []
     for position, (name, (floor, raw)) in enumerate(hidden.items()):
-        scales = {"accuracy": (floor, raw)} | {m: (lo, lo + (hi - lo) * min(1.0, (raw - floor) * 5)) for m, (lo, hi) in OTHER.items()}
+        scales = {"accuracy": (floor, raw)} | {
+            m: (lo, lo + (hi - lo) * min(1.0, (raw - floor) * 5)) for m, (lo, hi) in OTHER.items()
+        }
         for defense, keep in kept.items():
             best = ATTACKS[(position + len(defense)) % len(ATTACKS)]
             share = min(1.0, max(0.0, keep * (1 - 0.25 * position / max(1, len(hidden))))) if defense != "none" else 1.0
@@ -79,7 +87,11 @@ def findings(
                     half = 0.016 if metric != "bits" else 0.03
                     make = free if metric == "bits" else rate
                     empty = span < 0.02
-                    flags = ("nothing_to_hide",) if empty else (("underfit",) if attack == "mlp_probe" and keep < 0.5 else ())
+                    flags = (
+                        ("nothing_to_hide",)
+                        if empty
+                        else (("underfit",) if attack == "mlp_probe" and keep < 0.5 else ())
+                    )
                     rows.append(
                         Row(
                             **base,
@@ -139,7 +151,11 @@ def faces(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
     yy, xx = np.meshgrid(grid, grid, indexing="ij")
     out = np.empty((n, 3, size, size))
     for i in range(n):
-        skin, back, hair = rng.uniform(0.45, 0.95, 3) * [1, 0.8, 0.65], rng.uniform(0.1, 0.9, 3), rng.uniform(0.05, 0.4, 3)
+        skin, back, hair = (
+            rng.uniform(0.45, 0.95, 3) * [1, 0.8, 0.65],
+            rng.uniform(0.1, 0.9, 3),
+            rng.uniform(0.05, 0.4, 3),
+        )
         dx, dy = rng.uniform(-0.12, 0.12, 2)
         face = ((xx - dx) / 0.55) ** 2 + ((yy - dy) / 0.74) ** 2 < 1
         top = (((xx - dx) / 0.66) ** 2 + ((yy - dy + 0.16) / 0.8) ** 2 < 1) & ~(face & (yy - dy > -0.42))
@@ -210,16 +226,19 @@ def study(
         "effort": "standard",
         "seeds": (0, 1, 2),
         "rows": tuple(rows),
-        "floors": {a: {"accuracy": {"majority": rate(lo), "label_only": rate(lo - 0.004)}} for a, (lo, _) in hidden.items()}
+        "floors": {
+            a: {"accuracy": {"majority": rate(lo), "label_only": rate(lo - 0.004)}} for a, (lo, _) in hidden.items()
+        }
         | ({"input": {"psnr": {"mean_image": free(14.2, 0.12)}}} if pictures else {}),
         "checks": calibration(list(hidden), pictures, failing),
         "flags": {f: {"explanation": FLAGS[f].explanation, "what_to_do": FLAGS[f].what_to_do} for f in sorted(raised)},
         "defenses": tuple(kept),
-        "guarantees": guarantees or {d: "promises nothing, because a deterministic map of the input is measured, not bounded" for d in kept},
+        "guarantees": guarantees
+        or dict.fromkeys(kept, "promises nothing, because a deterministic map of the input is measured, not bounded"),
         "logs": {d: {"kept": round(k, 2)} for d, k in kept.items()},
         "originals": originals,
         "reconstructions": {} if originals is None else {d: blurred(originals, k, rng) for d, k in kept.items()},
-        "reconstruction_by": {d: "decoder" for d in kept} if pictures else {},
+        "reconstruction_by": dict.fromkeys(kept, "decoder") if pictures else {},
         "unfinished": (),
         "seconds": 1843.2,
         "versions": {"python": "3.11.9", "privet": "0.1.0", "torch": "2.13.0", "numpy": "2.1.0"},
@@ -235,18 +254,43 @@ AGES = {"0-9": 0.14, "10-19": 0.08, "20-29": 0.31, "30-39": 0.19, "40-49": 0.1, 
 
 def utk(**more: Any) -> Results:
     """Faces: gender is asked, race and age are hidden, pictures are rebuilt; three defenses beside the reference."""
-    data = description("utkface", "image", (3, 50, 50), attribute("gender", {"male": 0.53, "female": 0.47}), [attribute("race", RACE), attribute("age_group", AGES)])
+    data = description(
+        "utkface",
+        "image",
+        (3, 50, 50),
+        attribute("gender", {"male": 0.53, "female": 0.47}),
+        [attribute("race", RACE), attribute("age_group", AGES)],
+    )
     kept = {"none": 1.0, "signal_content:keep=8": 0.9, "gaussian:sigma=.5": 0.55, "label_only": 0.0}
     utility = {"none": 0.884, "signal_content:keep=8": 0.881, "gaussian:sigma=.5": 0.842, "label_only": 0.884}
     bound = "At most 1 bit leaves the edge: no guess of anything about a person improves more than twofold."
-    promises = dict.fromkeys(kept, "promises nothing, because its noise or pruning is measured, not bounded") | {"label_only": bound}
-    return study(hidden={"race": (0.43, 0.63), "age_group": (0.31, 0.47)}, kept=kept, utility=utility, data=data, pictures=True, guarantees=promises, **more)
+    promises = dict.fromkeys(kept, "promises nothing, because its noise or pruning is measured, not bounded") | {
+        "label_only": bound
+    }
+    return study(
+        hidden={"race": (0.43, 0.63), "age_group": (0.31, 0.47)},
+        kept=kept,
+        utility=utility,
+        data=data,
+        pictures=True,
+        guarantees=promises,
+        **more,
+    )
 
 
 def table(**more: Any) -> Results:
     """A table without pictures: one hidden attribute, two defenses, one of which destroys the answer."""
-    data = description("adult", "table", (108,), attribute("income", {"<=50K": 0.76, ">50K": 0.24}), [attribute("sex", {"Male": 0.67, "Female": 0.33})])
-    kept, utility = {"none": 1.0, "disco:ratio=.6": 0.4, "gaussian:sigma=4": 0.02}, {"none": 0.853, "disco:ratio=.6": 0.848, "gaussian:sigma=4": 0.766}
+    data = description(
+        "adult",
+        "table",
+        (108,),
+        attribute("income", {"<=50K": 0.76, ">50K": 0.24}),
+        [attribute("sex", {"Male": 0.67, "Female": 0.33})],
+    )
+    kept, utility = (
+        {"none": 1.0, "disco:ratio=.6": 0.4, "gaussian:sigma=4": 0.02},
+        {"none": 0.853, "disco:ratio=.6": 0.848, "gaussian:sigma=4": 0.766},
+    )
     return study(hidden={"sex": (0.67, 0.79)}, kept=kept, utility=utility, data=data, **more)
 
 
@@ -257,15 +301,33 @@ def uncalibrated() -> Results:
 
 def empty() -> Results:
     """Nothing to hide: the undefended attack touches the floor."""
-    data = description("digits", "image", (1, 8, 8), attribute("digit", {str(i): 0.1 for i in range(10)}), [attribute("source", {"a": 0.5, "b": 0.5})])
-    return study(hidden={"source": (0.50, 0.51)}, kept={"none": 1.0, "gaussian:sigma=1": 0.5}, utility={"none": 0.97, "gaussian:sigma=1": 0.93}, data=data)
+    data = description(
+        "digits",
+        "image",
+        (1, 8, 8),
+        attribute("digit", {str(i): 0.1 for i in range(10)}),
+        [attribute("source", {"a": 0.5, "b": 0.5})],
+    )
+    return study(
+        hidden={"source": (0.50, 0.51)},
+        kept={"none": 1.0, "gaussian:sigma=1": 0.5},
+        utility={"none": 0.97, "gaussian:sigma=1": 0.93},
+        data=data,
+    )
 
 
 def hostile() -> Results:
     """Names that would run if they were not escaped, in every place where data may put a name."""
     classes = {HOSTILE: 0.6, "'\"><img src=x onerror=alert(1)>": 0.4}
     name, defense = f"sex{HOSTILE}", f"gaussian:{HOSTILE}"
-    data = description(f"set{HOSTILE}", "image", (3, 50, 50), attribute(f"y{HOSTILE}", classes), [attribute(name, classes)], notes=[HOSTILE])
+    data = description(
+        f"set{HOSTILE}",
+        "image",
+        (3, 50, 50),
+        attribute(f"y{HOSTILE}", classes),
+        [attribute(name, classes)],
+        notes=[HOSTILE],
+    )
     return study(
         hidden={name: (0.5, 0.7)},
         kept={"none": 1.0, defense: 0.5},
@@ -290,18 +352,35 @@ def crowded() -> Results:
     names = ["gender", "young", "smiling", "makeup", "lipstick", "cheekbones", "mouth_open", "glasses"]
     rng = np.random.default_rng(3)
     hidden = {n: (f := float(rng.uniform(0.5, 0.8)), f + float(rng.uniform(0.05, 0.19))) for n in names}
-    specs = ["none", *(f"disco:ratio=.{r},alpha=.5" for r in (2, 4, 6, 8)), *(f"gaussian:sigma={s}" for s in (0.1, 0.3, 1, 3))]
+    specs = [
+        "none",
+        *(f"disco:ratio=.{r},alpha=.5" for r in (2, 4, 6, 8)),
+        *(f"gaussian:sigma={s}" for s in (0.1, 0.3, 1, 3)),
+    ]
     specs += ["signal_content:keep=8", "label_only", "gaussian:sigma=.1+disco:ratio=.6,alpha=.5"]
-    kept = {d: float(k) for d, k in zip(specs, [1, 0.9, 0.8, 0.6, 0.3, 0.95, 0.7, 0.4, 0.05, 0.5, 0.0, 0.35], strict=True)}
+    kept = {
+        d: float(k) for d, k in zip(specs, [1, 0.9, 0.8, 0.6, 0.3, 0.95, 0.7, 0.4, 0.05, 0.5, 0.0, 0.35], strict=True)
+    }
     utility = {d: 0.91 - 0.06 * (1 - k) ** 2 - 0.01 * float(rng.uniform()) for d, k in kept.items()}
-    data = description("celeba", "image", (3, 64, 64), attribute("attractive", {"no": 0.52, "yes": 0.48}), [attribute(n, {"no": hidden[n][0], "yes": 1 - hidden[n][0]}) for n in names])
+    data = description(
+        "celeba",
+        "image",
+        (3, 64, 64),
+        attribute("attractive", {"no": 0.52, "yes": 0.48}),
+        [attribute(n, {"no": hidden[n][0], "yes": 1 - hidden[n][0]}) for n in names],
+    )
     return study(hidden=hidden, kept=kept, utility=utility, data=data, pictures=True)
 
 
 def unfinished() -> Results:
     """Stopped after one seed."""
-    told = ("gaussian:sigma=.5 with seed 1 did not start, because the study was stopped.", "All trials of seed 2 did not start.")
-    extra = {f: {"explanation": FLAGS[f].explanation, "what_to_do": FLAGS[f].what_to_do} for f in ("one_seed", "unfinished")}
+    told = (
+        "gaussian:sigma=.5 with seed 1 did not start, because the study was stopped.",
+        "All trials of seed 2 did not start.",
+    )
+    extra = {
+        f: {"explanation": FLAGS[f].explanation, "what_to_do": FLAGS[f].what_to_do} for f in ("one_seed", "unfinished")
+    }
     return utk(seeds=(0,), unfinished=told, flags=extra)
 
 

@@ -125,7 +125,7 @@ def _train(
 ) -> tuple[float, int]:
     """Adam with decoupled weight decay, early stopping on aux_val; the best epoch's weights stay in the network."""
     generator = np.random.default_rng([seed, 4])
-    optimizer = torch.optim.AdamW(network.parameters(), lr=setting.learning_rate, weight_decay=setting.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=setting.learning_rate, weight_decay=setting.weight_decay, fused=True)
     best, best_at, best_state = float("inf"), 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, epochs + 1):
         network.train()

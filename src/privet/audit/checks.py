@@ -54,6 +54,11 @@ FLAGS = {
         "The attacks did not find what was planted for them, or found something in nothing; their numbers cannot be trusted.",
         "Raise --effort, look at the calibration table, and do not quote the numbers that are struck through.",
     ),
+    "weak_attack": Flag(
+        "this attack found less than 90 % of a bit that was planted in the payload",
+        "In this many dimensions, with this many people, the attack overlooks even what is written out for it.",
+        "Read the headline attack instead; raise --effort.",
+    ),
     "nothing_to_hide": Flag(
         "the interval of the undefended attack touches the floor",
         "Even the raw representation gives these attacks no more than the floor, so the scale has no length and no share of it is printed.",

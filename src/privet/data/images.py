@@ -4,16 +4,14 @@ A picture is known by the hash of its own pixels at its own size, so its id surv
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
-import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -125,7 +123,9 @@ def _decode(pictures: Pictures, resize: Resize, progress: Progress | None) -> De
         if pictures.n * size[0] * size[1] * 3 > MOST_BYTES:
             raise DataError(f"{pictures.n} pictures of {size[0]}x{size[1]} do not fit in memory; give a smaller resize")
         one = _Opener(size, np.zeros((pictures.n, 3, *size), np.uint8), np.zeros((pictures.n, 8, 9), np.uint8))
-        looks = list(_mapped(pictures, one, progress))
+        first = list(_mapped(pictures, one, progress))
+        last = {i: one(i, pictures.read(i) or b"", large=True) for i, look in enumerate(first) if look is None}
+        looks = [look or last[i] or _Look(bad="not a picture") for i, look in enumerate(first)]
     good = np.array([look.bad is None for look in looks], bool)
     rows = np.flatnonzero(good).astype(np.int64)
     x = one.x[:, :1] if all(look.gray for look in looks) else one.x
@@ -174,17 +174,17 @@ class _Opener:
     size: Size
     x: Pixels
     thumbs: Pixels
-    lock: threading.Lock = field(default_factory=threading.Lock)  # large pictures one at a time: memory
 
-    def __call__(self, i: int, data: bytes) -> _Look:
+    def __call__(self, i: int, data: bytes, large: bool = False) -> _Look | None:
+        """Decode, or say why not; None for a large picture that has to wait until it is alone."""
         if not data:
             return _Look(bad="no readable bytes")
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
+                pixels = image.width * image.height
+                if pixels > MOST_PIXELS:
                     return _Look(bad=f"{image.width}x{image.height} pixels, more than {MOST_PIXELS // 10**6} million")
-                with self.lock if image.width * image.height > LARGE else contextlib.nullcontext():
-                    return self._fill(i, image)
+                return self._fill(i, image) if large or pixels <= LARGE else None
         except Exception as error:  # a decoder fed hostile bytes may raise anything; each is counted and named
             unknown = isinstance(error, UnidentifiedImageError)
             return _Look(bad="not a picture" if unknown else (str(error) or type(error).__name__)[:120])
@@ -199,5 +199,5 @@ class _Opener:
         image = _in_mode(image, "L" if gray else "RGB")
         pixels = np.asarray(_fitted(image, self.size))
         self.x[i] = pixels[None] if gray else pixels.transpose(2, 0, 1)
-        self.thumbs[i] = np.asarray(_fitted(_in_mode(image, "L"), (8, 9)))
+        self.thumbs[i] = np.asarray(_in_mode(_fitted(image, (8, 9)), "L"))
         return _Look(content_id(image), gray)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from privet.data.columns import Column, class_names, encode
 from privet.data.corpus import Pixels, Strings
+from privet.errors import DataError
 
 Progress = Callable[[int, int], None]
 
@@ -70,8 +71,14 @@ class Source:
         return "table" if self.train.pictures is None else "image"
 
     def table(self) -> pa.Table:
-        """All rows, train first; columns of one split only are null in the other."""
-        return pa.concat_tables([frame.table for frame in self.frames], promote_options="permissive")
+        """All rows, train first; columns of one split only are null in the other. DataError where a column has another
+        type in each."""
+        try:
+            return pa.concat_tables([frame.table for frame in self.frames], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise DataError(
+                f"train and test of {self.name} do not fit together ({error}); give both one type"
+            ) from error
 
     def columns(self) -> dict[str, Column]:
         """All rows as encoded columns, train first."""

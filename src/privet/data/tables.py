@@ -43,7 +43,8 @@ def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
         text = values.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         text = pa.chunked_array([pa.array([repr(value) for value in values.to_pylist()], pa.large_string())])
-    return pc.fill_null(text, "\x00")
+    text = pc.replace_substring(pc.replace_substring(text, "\\", "\\\\"), "\x1f", "\\x")
+    return pc.fill_null(text, "\\0")  # no escaped text looks like this
 
 
 def features(columns: Mapping[str, Column], train: npt.NDArray[np.bool_], labels: Mapping[str, Ints]) -> Features:

@@ -1,6 +1,8 @@
 """No defense: the raw representation travels, as float16. The undefended end of every scale.
 
     payload = z,  z' = z
+
+Deviations: none; a reference, not a published method.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ class SignalObfuscator(Obfuscator):
 
     basis: Tensor
     mean: Tensor
+    offset: Tensor
 
     def __init__(self, basis: Tensor, mean: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -142,7 +143,7 @@ def fold(server: nn.Module, found: FirstLinear, obfuscator: SignalObfuscator) ->
     folded = copy.deepcopy(server)
     weight = found.weight.detach().double()
     bias = weight @ obfuscator.mean.double() + (found.bias.detach().double() if found.bias is not None else 0)
-    layer = nn.Linear(obfuscator.basis.shape[1], weight.shape[0])
+    layer = nn.utils.skip_init(nn.Linear, obfuscator.basis.shape[1], weight.shape[0])  # draws no random weights
     layer.weight = nn.Parameter((weight @ obfuscator.basis.double()).float(), requires_grad=False)
     layer.bias = nn.Parameter(bias.float(), requires_grad=False)
     folded.set_submodule(found.path, layer)

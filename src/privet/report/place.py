@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-CHARACTER, LINE = 5.7, 13.0  # mean width of a character and height of a line of 11 px text
+CHARACTER, LINE = 6.2, 13.0  # mean width of a character and height of a line of 11.5 px text
 RINGS = (9.0, 20.0, 34.0, 50.0, 68.0, 88.0)
 SIDES = ((1, 0), (0, -1), (0, 1), (-1, 0), (1, -1), (1, 1), (-1, -1), (-1, 1))
 

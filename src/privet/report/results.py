@@ -40,10 +40,13 @@ class Row:
     seeds: int
     flags: tuple[str, ...]
     headline: bool
+    advantage: Estimate | None = None  # value - floor, paired over victims and seeds; not a key of the JSON object
 
     def json(self) -> dict[str, Any]:
         """One object as `--json` prints it."""
-        return asdict(self) | {"flags": list(self.flags)}
+        whole = asdict(self) | {"flags": list(self.flags)}
+        del whole["advantage"]
+        return whole
 
 
 @dataclass(frozen=True)

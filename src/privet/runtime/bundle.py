@@ -114,8 +114,8 @@ def open(folder: str | os.PathLike[str]) -> Bundle:
     """Verify a bundle and return it.
 
     Raises RunError where the manifest is malformed or of an unknown version; before anything else is parsed, where a
-    file is missing, foreign, a link, of another size or hash; then where a graph keeps data outside its file, or weights
-    are malformed or not finite.
+    file is missing, foreign, a link, of another size or hash; then where a graph keeps data outside its file, or
+    weights are malformed or not finite.
     """
     path = Path(folder)
     if not path.is_dir() or path.is_symlink():

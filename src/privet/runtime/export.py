@@ -191,7 +191,7 @@ def _compare(graph: Graph, module: nn.Module, data: bytes, batches: Sequence[int
             if not error <= TOLERANCE * max(1.0, float(np.abs(ours).max())):  # also when it is not a number
                 raise ModelError(
                     f"output {name!r} of the exported {graph.what} half differs from torch by {error:.2g} at batch "
-                    f"{batch} (limit {TOLERANCE:g} of the largest value); it must be finite, and deterministic in eval mode"
+                    f"{batch} (limit {TOLERANCE:g} of the largest); it must be finite and deterministic in eval mode"
                 )
 
 

@@ -21,7 +21,7 @@ from torch import fx, nn
 
 from privet.errors import ModelError
 from privet.tracing.exported import follow_export
-from privet.tracing.nouns import PROBES, Calls, CannotTrace, Followed, Seen, Traced, first_line, sketch
+from privet.tracing.nouns import PROBES, CannotTrace, Followed, Seen, Traced, first_line, sketch
 from privet.tracing.symbolic import follow_fx
 
 
@@ -47,9 +47,23 @@ def trace(model: nn.Module, example: torch.Tensor, tracer: str = "auto") -> Trac
 
 
 def assemble(parts: dict[str, Any], graph: fx.Graph) -> fx.GraphModule:
-    """A module that owns the parts which the graph names, and no others."""
-    targets = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
-    return fx.GraphModule({target: parts[target] for target in sorted(targets)}, graph)
+    """A module that owns the parts which the graph names, and no others, in the order in which they run."""
+    shelf = nn.Module()  # GraphModule takes a dictionary too, but orders it by depth
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            *parents, name = str(node.target).split(".")
+            place = shelf
+            for parent in parents:
+                if not hasattr(place, parent):
+                    place.add_module(parent, nn.Module())
+                place = getattr(place, parent)
+            part = parts[str(node.target)]
+            if isinstance(part, torch.Tensor) and not isinstance(part, nn.Parameter):
+                if getattr(place, name, None) is not part:
+                    place.register_buffer(name, part)
+            else:
+                setattr(place, name, part)
+    return fx.GraphModule(shelf, graph)
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ class FollowsMode(nn.Module):
 
 def opaque(module: nn.Module) -> bool:
     """Whether cuts inside this module are out of reach: the layers of torch.nn are one piece."""
-    inside = (nn.Sequential, nn.TransformerEncoder)
+    inside = (nn.Sequential, nn.TransformerEncoder, nn.ModuleList, nn.ModuleDict)
     return module.__module__.startswith(("torch.nn.", "torch.ao.nn.")) and not isinstance(module, inside)
 
 

@@ -1,4 +1,4 @@
-"""Trace with torch.fx, and refuse what it would silently get wrong: frozen modes and parameters, hidden writes."""
+"""Trace with torch.fx, and refuse what it would silently get wrong: frozen modes, hidden writes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def follow_fx(model: nn.Module, x: torch.Tensor) -> Followed:
     """Trace symbolically, in both modes; parts are the model's own submodules, with in-place operation turned off."""
     recorder, graph, root = _symbolic(model, training=False)
     _, train_graph, _ = _symbolic(model, training=True)
-    moded = _unfreeze_modes(graph, train_graph)
+    moded = _unfreeze_modes(graph, train_graph, model)
     _refuse_hidden_mutation(graph, dict(root.named_modules()) | moded)
     parts: dict[str, Any] = {}
     for node in graph.nodes:
@@ -55,8 +55,6 @@ def follow_fx(model: nn.Module, x: torch.Tensor) -> Followed:
                 parts[node.target] = operator.attrgetter(node.target)(model)
             except AttributeError:  # a constant that the tracer made
                 parts[node.target] = operator.attrgetter(node.target)(root)
-                if parts[node.target].requires_grad:
-                    raise CannotTrace("it computes with parameters alone, which fx would freeze") from None
     for part in parts.values():
         for module in part.modules() if isinstance(part, nn.Module) else ():
             if getattr(module, "inplace", False) is True:
@@ -77,7 +75,7 @@ def _symbolic(model: nn.Module, training: bool) -> tuple[_Recorder, fx.Graph, nn
         raise CannotTrace(first_line(problem)) from problem
 
 
-def _unfreeze_modes(graph: fx.Graph, train_graph: fx.Graph) -> dict[str, nn.Module]:
+def _unfreeze_modes(graph: fx.Graph, train_graph: fx.Graph, model: nn.Module) -> dict[str, nn.Module]:
     """Compare the graphs of both modes: a flag that follows the mode becomes `FollowsMode`, all else refuses."""
     moded: dict[str, nn.Module] = {}
     pairs = list(zip(graph.nodes, train_graph.nodes, strict=False))
@@ -85,9 +83,9 @@ def _unfreeze_modes(graph: fx.Graph, train_graph: fx.Graph) -> dict[str, nn.Modu
         raise CannotTrace("its Python code takes another way in train mode, which fx would freeze")
     for node, other in pairs:
         places = tuple(
-            i for i, (a, b) in enumerate(zip(node.args, other.args, strict=False)) if (a, b) == (False, True)
+            i for i, (a, b) in enumerate(zip(node.args, other.args, strict=False)) if a is False and b is True
         )
-        names = tuple(k for k, a in node.kwargs.items() if (a, other.kwargs.get(k)) == (False, True))
+        names = tuple(k for k, a in node.kwargs.items() if a is False and other.kwargs.get(k) is True)
         flags = set(places) | set(names)
         if (node.op, node.target, _constants(node, flags)) != (other.op, other.target, _constants(other, flags)):
             raise CannotTrace("its Python code takes another way in train mode, which fx would freeze")
@@ -95,7 +93,9 @@ def _unfreeze_modes(graph: fx.Graph, train_graph: fx.Graph) -> dict[str, nn.Modu
             if node.op != "call_function":
                 raise CannotTrace("it passes its mode to a module, which fx would freeze")
             name = f"_{node.name}_follows_mode"
+            callers = list(node.meta.get("nn_module_stack", {"": ("", None)}).values())
             moded[name] = FollowsMode(node.target, places, names)
+            moded[name].training = model.get_submodule(callers[-1][0]).training
             node.op, node.target = "call_module", name
     return moded
 

@@ -1,0 +1,99 @@
+"""One line of Python: `privet.audit(data, defenses=[...])`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from privet import study as studies
+from privet.report import figures, html, tables
+from privet.report.results import Results, Row
+from privet.study import Listener, Source, Study
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished audit. In a notebook it shows itself; `report` is the page, `csv`, `latex` and `figures` are for papers."""
+
+    results: Results
+    report: Path
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All findings."""
+        return self.results.rows
+
+    def headline(self, attribute: str, metric: str = "accuracy") -> dict[str, Row]:
+        """For each defense the finding of the attack that was selected on aux_val."""
+        return {r.defense: r for r in self.rows if r.headline and r.attribute == attribute and r.metric == metric}
+
+    def csv(self) -> str:
+        """All findings as CSV."""
+        return tables.rows_csv(self.results)
+
+    def latex(self) -> str:
+        """The headlines as a LaTeX table."""
+        return tables.latex(self.results)
+
+    def figures(self, folder: str | Path) -> list[Path]:
+        """Write the figures as SVG files."""
+        return figures.write_figures(self.results, Path(folder))
+
+    def _repr_html_(self) -> str:
+        return tables.notebook_html(self.results)
+
+
+def audit(
+    data: str,
+    model: str = "",
+    *,
+    target: str | None = None,
+    hidden: Sequence[str] = (),
+    defenses: Sequence[str] = ("none",),
+    at: str = "",
+    weights: str | Path | None = None,
+    freeze: str | None = None,
+    attacks: Sequence[str] = (),
+    threat: str = "server",
+    side: Sequence[str] = (),
+    effort: str = "standard",
+    seeds: int = 3,
+    resize: str | None = None,
+    aux: str | None = None,
+    victims: str | None = None,
+    group: str | None = None,
+    limit: int | None = None,
+    on_bad: str = "skip",
+    device: str = "cpu",
+    jobs: int = 1,
+    out: str | Path | None = None,
+    max_minutes: float | None = None,
+    any_version: bool = False,
+    listen: Listener | None = None,
+    announce: Callable[[studies.Plan], None] | None = None,
+    loading: Callable[[int, int], None] | None = None,
+) -> Answer:
+    """Train, cut, defend, attack and report; the arguments are those of `privet audit --help`.
+
+    Without `out` the runs are kept in a fresh temporary folder. `listen` hears of every stage, `announce` of the plan before
+    the first trial. Raises the errors of `privet.errors`, each with its remedy.
+    """
+    source = Source(str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad)
+    corpus = source.load(loading)
+    kept = None if weights is None else str(weights)
+    setting = studies.Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device)
+    setting = studies.with_defaults(setting, corpus)
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
+    planned = studies.plan(Study(source, setting, tuple(defenses), seeds, folder, jobs, max_minutes, any_version), corpus)
+    if announce:
+        announce(planned)
+    return publish(studies.execute(planned, listen))
+
+
+def publish(results: Results) -> Answer:
+    """Write the page beside the runs."""
+    page = Path(results.folder) / "report.html"
+    html.write(results, page)
+    return Answer(results, page)

@@ -1,0 +1,41 @@
+"""Tables: every statistic of a trial under the same bootstrap weights, so that trials can be compared person by person.
+
+A table is [1 + R]: the statistic itself, then R replicates in which the victims' groups are drawn with replacement. The weights
+depend on the groups alone, so the tables of two trials on the same victims are paired.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from privet import metrics
+from privet.audit.audit import Evidence
+from privet.audit.estimate import weights
+from privet.data.corpus import Corpus
+from privet.payload import Array
+
+TARGET = "(target)"
+
+
+def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int) -> dict[str, Array]:
+    """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors, `table/(target)/answer/accuracy` for utility."""
+    victim = corpus.victim
+    everybody = weights(victim.groups, replicates, seed=0)
+    known = victim.y >= 0
+    tables = {f"table/{TARGET}/answer/accuracy": _share(answers[known] == victim.y[known], everybody[:, known])}
+    for key, value in evidence.arrays.items():
+        kind, *rest = key.split("/")
+        if kind in ("posterior", "floor") and rest[0] != "input":
+            s = victim.s[rest[0]]
+            people = s >= 0
+            name = rest[1] if kind == "posterior" else f"floor:{rest[1]}"
+            for metric, function in metrics.METRICS.items():
+                tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], everybody[:, people])
+        elif kind in ("score", "floor"):
+            name = rest[1] if kind == "score" else f"floor:{rest[1]}"
+            tables[f"table/input/{name}/{rest[2]}"] = _share(value, everybody)
+    return tables
+
+
+def _share(values: Array, rows: Array) -> Array:
+    return np.asarray(rows @ values.astype(np.float64) / rows.sum(1))

@@ -1,0 +1,60 @@
+"""The page: one self-contained HTML file that asks the network for nothing, reads in light and dark, and prints."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from privet.report import evidence, figures, sections, sentences, svg, words
+from privet.report.files import write_atomic
+from privet.report.results import Results
+from privet.report.view import View
+
+FOLDER = Path(__file__).parent
+
+
+def render(results: Results) -> str:
+    """One HTML page; everything that comes from data is escaped."""
+    view = View(results)
+    return _template().render(
+        results=results,
+        view=view,
+        style=svg.STYLE,
+        lead=sentences.lead(view),
+        verdicts=sentences.headline(view),
+        left_over=sentences.left_over(view),
+        cautions=evidence.cautions(view),
+        facts=sections.facts(view),
+        panels=[(a, drawn) for a in view.attributes if (drawn := figures.utility_leakage(view, a))],
+        roomy=len(view.variants) > figures.MANY,
+        overview=sections.overview(view),
+        leakage=[sections.leakage(view, a) for a in view.attributes],
+        pictures=sections.pictures(view),
+        costs=sections.costs(view),
+        calibrations=evidence.calibrations(view),
+        floors=evidence.floors(view),
+        dependence=evidence.dependence(view),
+        labels=evidence.labels(view),
+        promises=evidence.promises(view),
+        duration=evidence.duration(results.seconds),
+    )
+
+
+def write(results: Results, path: Path) -> Path:
+    """Write the page to `path`, whole or not at all; RunError where it cannot be written."""
+    return write_atomic(path, render(results))
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"marked": words.marked, "plain": words.plain, "metric": words.metric_name}
+    return environment.get_template("page.html.j2")

@@ -1,0 +1,265 @@
+"""Runs to results: select the headline on aux_val, put every number beside its floor and interval, raise the flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privet.audit.checks import BATTERY, FLAGS, Check
+from privet.audit.estimate import Estimate, estimate, paired
+from privet.audit.tables import TARGET
+from privet.errors import RunError
+from privet.payload import Array
+from privet.report.results import Results, Row
+from privet.run import Run
+
+RATES = {"accuracy", "balanced_accuracy", "auc", "coverage_at_95_precision", "tpr_at_1_fpr"}
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One statistic of one defense: its tables over seeds [S][1 + R], and how many victims and groups it stands on."""
+
+    tables: list[Array]
+    metric: str
+    people: int
+    groups: int
+
+    def estimate(self) -> Estimate:
+        """Mean and interval over victims and seeds."""
+        bounds = (0.0, 1.0) if self.metric in RATES else None
+        return estimate(self.tables, self.people, bounds, self.groups)
+
+    def minus(self, other: Cell) -> Estimate:
+        """The paired difference."""
+        return paired(self.tables, other.tables, self.people, None, self.groups)
+
+
+class Runs:
+    """The finished trials of a study, by defense and seed, and what can be read off them."""
+
+    def __init__(self, plan: dict[str, Any], runs: dict[tuple[str, int], Run]) -> None:
+        self.plan, self.runs = plan, runs
+        self.reference = str(plan["reference"])
+        self.seeds = [s for s in plan["seeds"] if (self.reference, s) in runs]
+        if not self.seeds:
+            raise RunError(f"no finished trial of the undefended reference in {plan['folder']}; run the study again to finish it")
+        self.defenses = [d for d in plan["defenses"] if any((d, s) in runs for s in self.seeds)]
+        self.first = runs[self.reference, self.seeds[0]]
+
+    def of(self, defense: str) -> list[Run]:
+        """The finished runs of a defense over the seeds of the reference."""
+        return [self.runs[defense, s] for s in self.seeds if (defense, s) in self.runs]
+
+    def people(self, goal: str) -> tuple[int, int]:
+        """Victims that carry this label, and their groups."""
+        arrays = self.first.arrays
+        labels = arrays["victim/target"] if goal == TARGET else arrays.get(f"victim/hidden/{goal}", np.zeros(len(arrays["victim/target"])))
+        known = labels >= 0
+        return int(known.sum()), len(np.unique(arrays["victim/groups"][known]))
+
+    def cell(self, defense: str, goal: str, name: str, metric: str, like: str | None = None) -> Cell:
+        """The tables of one statistic, over the seeds that `like` (this defense itself, if not given) has finished."""
+        seeds = [s for s in self.seeds if (like or defense, s) in self.runs and (defense, s) in self.runs]
+        tables = [self.runs[defense, s].arrays[f"table/{goal}/{name}/{metric}"] for s in seeds]
+        return Cell(tables, metric, *self.people(goal))
+
+    def scores(self, goal: str) -> Iterator[tuple[str, str]]:
+        """(attack, metric) pairs that were scored for a goal."""
+        prefix = f"table/{goal}/"
+        for key in self.first.arrays:
+            if key.startswith(prefix):
+                name, metric = key[len(prefix) :].rsplit("/", 1)
+                if not name.startswith("floor:"):
+                    yield name, metric
+
+    def headline(self, defense: str, goal: str, metric: str) -> str:
+        """The attack with the best mean score on aux_val; victims have no say in it."""
+        totals: dict[str, float] = {}
+        for run in self.of(defense):
+            for attack, scores in run.record["results"]["selection"].get(goal, {}).items():
+                totals[attack] = totals.get(attack, 0.0) + scores.get(metric, float("-inf"))
+        return max(sorted(totals), key=lambda name: totals[name])
+
+    def floors(self, goal: str, metric: str, like: str) -> dict[str, Cell]:
+        """Every floor of a goal, from the undefended runs."""
+        prefix, suffix = f"table/{goal}/floor:", f"/{metric}"
+        names = [k[len(prefix) : -len(suffix)] for k in self.first.arrays if k.startswith(prefix) and k.endswith(suffix)]
+        return {n: self.cell(self.reference, goal, f"floor:{n}", metric, like) for n in names}
+
+    def floor(self, goal: str, metric: str, like: str) -> Cell:
+        """The highest floor."""
+        cells = self.floors(goal, metric, like).values()
+        return max(cells, key=lambda cell: float(np.mean([t[0] for t in cell.tables])))
+
+
+def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Results:
+    """Everything a finished (or interrupted) study says."""
+    runs = Runs(plan, finished)
+    checks = tuple(Check(**c) for s in runs.seeds for c in runs.runs[runs.reference, s].record["results"]["checks"])
+    rows = tuple(row for defense in runs.defenses for row in _rows(runs, defense, checks))
+    goals = dict.fromkeys((row.attribute, row.metric) for row in rows)
+    floors: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for goal, metric in goals:
+        floors.setdefault(goal, {})[metric] = {n: c.estimate() for n, c in runs.floors(goal, metric, runs.reference).items()}
+    raised = dict.fromkeys(flag for row in rows for flag in row.flags)
+    drawn = {d: _pictures(runs, d) for d in runs.defenses}
+    return Results(
+        title=str(plan["title"]),
+        command=str(plan["command"]),
+        folder=str(plan["folder"]),
+        data=plan["data"],
+        model=str(plan["model"]),
+        at=str(plan["at"]),
+        cut_shape=tuple(runs.first.record["results"]["cut_shape"]),
+        threat=plan["threat"],
+        effort=str(plan["effort"]),
+        seeds=tuple(runs.seeds),
+        rows=rows,
+        floors=floors,
+        checks=checks,
+        flags={f: {"explanation": FLAGS[f].explanation, "what_to_do": FLAGS[f].what_to_do} for f in raised},
+        defenses=tuple(runs.defenses),
+        guarantees={d: _guarantee(runs.of(d)[0]) for d in runs.defenses},
+        logs={d: runs.of(d)[0].record["results"]["fit"] for d in runs.defenses},
+        originals=runs.first.arrays.get("victim/pictures"),
+        reconstructions={d: p[1] for d, p in drawn.items() if p},
+        reconstruction_by={d: p[0] for d, p in drawn.items() if p},
+        unfinished=_unfinished(plan, finished),
+        seconds=float(sum(r.record["seconds"] for r in finished.values())),
+        versions=dict(runs.first.record["versions"]),
+        digest=_digest(finished),
+        left_out=dict(runs.first.record["results"]["left_out"]),
+    )
+
+
+def _rows(runs: Runs, defense: str, checks: tuple[Check, ...]) -> Iterator[Row]:
+    own = runs.of(defense)
+    seed_set = [s for s in runs.seeds if (defense, s) in runs.runs]
+    utility = runs.cell(defense, TARGET, "answer", "accuracy").estimate()
+    common = _common_flags(runs, own, utility, len(seed_set))
+    for goal in (*(h["name"] for h in runs.plan["data"]["hidden"]), INPUT):
+        heads: dict[str, str] = {}
+        for attack, metric in runs.scores(goal):
+            heads.setdefault(metric, runs.headline(defense, goal, metric))
+            best = runs.headline(runs.reference, goal, metric)
+            value = runs.cell(defense, goal, attack, metric)
+            floor = runs.floor(goal, metric, defense)
+            raw = runs.cell(runs.reference, goal, best, metric, defense)
+            undefended, ground = raw.estimate(), floor.estimate()
+            hidden = undefended.low > ground.mean
+            mean = value.estimate()
+            span = undefended.mean - ground.mean
+            is_head = attack == heads[metric]
+            flags = [*common, *_goal_flags(runs, goal, attack, checks)]
+            flags += ["nothing_to_hide"] if not hidden else []
+            flags += ["above_undefended"] if defense != runs.reference and value.minus(raw).low > 0 else []
+            advantage = value.minus(floor)
+            flags += ["below_floor"] if is_head and advantage.high < 0 else []
+            flags += _adversary_flags(runs, own, goal, attack)
+            yield Row(
+                data=str(runs.plan["data"]["name"]),
+                model=str(runs.plan["model"]),
+                at=str(runs.plan["at"]),
+                defense=defense,
+                attack=attack,
+                goal="reconstruct" if goal == INPUT else "attribute",
+                threat=str(runs.plan["threat"]["name"]),
+                attribute=goal,
+                metric=metric,
+                value=mean,
+                floor=ground,
+                undefended=undefended,
+                normalized=(mean.mean - ground.mean) / span if hidden and span > 0 else None,
+                utility=utility,
+                payload_bytes=int(own[0].record["results"]["payload_bytes"]),
+                edge_macs=int(own[0].record["results"]["edge_macs"]),
+                seeds=len(seed_set),
+                flags=tuple(dict.fromkeys(flags)),
+                headline=is_head,
+                advantage=advantage,
+            )
+
+
+def _common_flags(runs: Runs, own: list[Run], utility: Estimate, seeds: int) -> list[str]:
+    flags = [f for f in runs.plan["data"]["flags"] if f in FLAGS]
+    labels = runs.first.arrays["victim/target"]
+    majority = float(np.bincount(labels[labels >= 0]).max()) / max(1, int((labels >= 0).sum()))
+    results = [run.record["results"] for run in own]
+    raised = {
+        "one_seed": seeds == 1,
+        "quick_effort": runs.plan["effort"] == "quick",
+        "utility_lost": utility.low <= majority,
+        "single_query": any(r["stochastic"] for r in results) and runs.plan["threat"]["name"] != "repeated",
+        "saturated": any(r["saturated"] for r in results),
+        "unfinished": seeds < len(runs.plan["seeds"]),
+    }
+    return flags + [flag for flag, is_raised in raised.items() if is_raised]
+
+
+def _goal_flags(runs: Runs, goal: str, attack: str, checks: tuple[Check, ...]) -> list[str]:
+    raised = []
+    mine = [c for c in checks if c.attribute == goal and not c.passed]
+    if any(c.check != "planted_bit" or c.attack == BATTERY for c in mine):
+        raised.append("calibration_failed")
+    if any(c.check == "planted_bit" and c.attack == attack for c in mine):
+        raised.append("weak_attack")
+    if goal != INPUT:
+        labels = runs.first.arrays[f"victim/hidden/{goal}"]
+        counts = np.bincount(labels[labels >= 0])
+        raised += ["few_victims"] if counts.sum() < 100 else []
+        raised += ["small_class"] if counts.min() < 20 else []
+    return raised
+
+
+def _adversary_flags(runs: Runs, own: list[Run], goal: str, attack: str) -> list[str]:
+    raised = []
+    logs = [run.record["results"]["logs"].get(f"{goal}/{attack}", {}) for run in own]
+    if sum(bool(log.get("underfit")) for log in logs) * 2 > len(logs):
+        raised.append("underfit")
+    if goal != INPUT:
+        labels = runs.first.arrays[f"victim/hidden/{goal}"]
+        top = np.bincount(labels[labels >= 0]).max() / max(1, (labels >= 0).sum())
+        named = [np.bincount(run.arrays[f"posterior/{goal}/{attack}"].argmax(1)).max() / len(labels) for run in own]
+        raised += ["collapsed"] if max(named) > 0.95 and top <= 0.9 else []
+    return raised
+
+
+def _pictures(runs: Runs, defense: str) -> tuple[str, Array] | None:
+    run = runs.of(defense)[0]
+    if not any(key.startswith("picture/") for key in run.arrays):
+        return None
+    attack = runs.headline(defense, INPUT, "psnr")
+    return attack, run.arrays[f"picture/{attack}"]
+
+
+def _guarantee(run: Run) -> str:
+    results = run.record["results"]
+    return str(results["guarantee"] or f"promises nothing: {results['no_guarantee']}")
+
+
+def _unfinished(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> tuple[str, ...]:
+    return tuple(f"{d}, seed {s}" for d in plan["defenses"] for s in plan["seeds"] if (d, s) not in finished)
+
+
+def _digest(finished: dict[tuple[str, int], Run]) -> str:
+    import hashlib
+
+    return hashlib.sha256("".join(finished[key].digest for key in sorted(finished)).encode()).hexdigest()
+
+
+def read_runs(plan: dict[str, Any], folder: Path, *, any_version: bool = False) -> dict[tuple[str, int], Run]:
+    """The finished trials that a plan names."""
+    from privet import run
+
+    found: dict[tuple[str, int], Run] = {}
+    for trial in plan["trials"]:
+        done = run.read(folder / "runs" / trial["name"], any_version=any_version)
+        if done:
+            found[trial["defense"], trial["seed"]] = done
+    return found

@@ -1,0 +1,55 @@
+"""Fit one defended split and ship it: the way from a corpus to a bundle on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from privet import defense as defenses
+from privet import experiment
+from privet.run import name_of
+from privet.runtime import bundle
+from privet.study import Setting, Source, one_thread, with_defaults
+from privet.train import Effort, accuracy
+
+
+def fit(
+    source: Source,
+    defense: str,
+    *,
+    model: str = "",
+    at: str = "",
+    weights: Path | None = None,
+    freeze: str | None = None,
+    effort: str = "standard",
+    seed: int = 0,
+    device: str = "cpu",
+    out: Path,
+    report: experiment.Report = None,
+) -> dict[str, Any]:
+    """Train the task, fit the defense, and write the bundle; returns its manifest with the payload's size.
+
+    The bundle holds the halves, the obfuscator and class names, and no example. Raises the errors of `privet.errors`.
+    """
+    chosen = defenses.parse(defense)
+    corpus = source.load()
+    setting = Setting(model, at, effort=effort, weights=None if weights is None else str(weights), freeze=freeze, device=device)
+    setting = with_defaults(setting, corpus)
+    stage = None if report is None else lambda done, total: report(f"fitting {defense}", done, total)
+    with one_thread():
+        network = experiment.task_model(setting, corpus, seed, None, report)
+        halves = experiment.cut(network, setting, corpus)
+        defended = chosen.fit(halves, corpus, effort=Effort.named(effort), seed=seed, progress=stage)
+        meta = {
+            "model": setting.model,
+            "input_shape": list(corpus.shape),
+            "input_kind": corpus.kind,
+            "classes": list(corpus.classes[corpus.target]),
+            "defense": defenses.spell(chosen),
+            "target": corpus.target,
+            "seed": seed,
+            "data": name_of({"digest": corpus.digest}, {}),
+            "undefended_task_val_accuracy": accuracy(network, corpus.task_val, device),
+        }
+        written = bundle.write(defended, out, meta=meta)
+    return dict(bundle.open(written).manifest) | {"payload_bytes": defended.payload_bytes}
