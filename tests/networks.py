@@ -164,6 +164,17 @@ class SequenceFirst(nn.Module):
         return self.head(self.cell(self.first(x).transpose(0, 1))[0][-1])
 
 
+class Windows(nn.Module):
+    """Inside, the windows of all samples stand in one row, as in Swin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(40, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.inner(self.first(x).reshape(-1, 8)).reshape(-1, 40))
+
+
 def raw() -> nn.Module:
     """Reshapes first and last: neither is a cut."""
     first, *last = nn.Flatten(), nn.Unflatten(1, (3, 1)), nn.Flatten()
@@ -206,6 +217,7 @@ FACTORIES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lstm": (partial(Recurrent, nn.LSTM, "outputs"), (5, 6)),
     "gru": (partial(Recurrent, nn.GRU, "state"), (5, 6)),
     "sequence_first": (SequenceFirst, (5, 6)),
+    "windows": (Windows, (5, 6)),
     "transformer": (Transformer, (5, 6)),
     "control_flow": (ControlFlow, (6,)),
     "sizes_cross": (SizesCross, (1, 4, 5)),

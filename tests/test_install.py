@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "sklearn", "pyarrow", "matplotlib", "onnx", "onnxruntime")
+HEAVY = ("torch", "sklearn", "scipy", "pyarrow", "jinja2", "onnx", "onnxruntime")
 LIGHT = (
     "privet",
     "privet.payload",

@@ -15,7 +15,12 @@ from hypothesis.extra import numpy as hnp
 from privet.errors import PayloadError
 from privet.payload import HEADER, Field, Noise, Payload, digest, frame_bytes
 
-MIXED = (Field("mask", "bits", (10,)), Field("kept", "float16", (2, 3)), Field("code", "int8", (4,)), Field("z", "float32", ()))
+MIXED = (
+    Field("mask", "bits", (10,)),
+    Field("kept", "float16", (2, 3)),
+    Field("code", "int8", (4,)),
+    Field("z", "float32", ()),
+)
 SHAPES = st.lists(st.integers(1, 5), max_size=3).map(tuple)
 DTYPES = st.sampled_from(["float32", "float16", "int8", "bits"])
 LIMITS = {"float32": 3.0e38, "float16": 65504.0, "int8": 127.0, "bits": 1.0}
@@ -52,12 +57,19 @@ def test_round_trip(payload: Payload) -> None:
 
 
 def test_golden_bytes() -> None:
-    signature = (Field("mask", "bits", (10,)), Field("kept", "float16", (2,)), Field("code", "int8", (1,)), Field("z", "float32", (1,)))
+    signature = (
+        Field("mask", "bits", (10,)),
+        Field("kept", "float16", (2,)),
+        Field("code", "int8", (1,)),
+        Field("z", "float32", (1,)),
+    )
     bits = np.array([[1, 0, 0, 0, 0, 0, 0, 1, 1, 0], [0, 1, 0, 0, 0, 0, 0, 0, 0, 1]], np.float32)
     kept = np.array([[1.0, -2.0], [0.5, 65504.0]], np.float32)
-    payload = Payload.pack(signature, {"mask": bits, "kept": kept, "code": np.array([[-1], [127]]), "z": np.array([[1.5], [-0.0]])})
+    payload = Payload.pack(
+        signature, {"mask": bits, "kept": kept, "code": np.array([[-1], [127]]), "z": np.array([[1.5], [-0.0]])}
+    )
     name = hashlib.sha256(b"mask:bits:10;kept:float16:2;code:int8:1;z:float32:1").digest()[:8]
-    body = "8180" "4040" "003c00c0" "0038ff7b" "ff" "7f" "0000c03f" "00000080"
+    body = "81804040003c00c00038ff7bff7f0000c03f00000080"
     assert digest(signature) == name
     assert payload.to_bytes() == b"PVT1" + name + struct.pack("<I", 2) + bytes.fromhex(body)
 
@@ -160,7 +172,9 @@ def test_missing_and_misshapen_fields_refused() -> None:
         Payload.pack(signature, {"a": np.zeros((1, 2)), "b": np.zeros((2, 3))})
 
 
-@pytest.mark.parametrize(("name", "dtype", "shape"), [("z", "float64", (1,)), ("z", "bits", (0,)), ("a:b", "bits", (1,)), ("", "bits", (1,))])
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape"), [("z", "float64", (1,)), ("z", "bits", (0,)), ("a:b", "bits", (1,)), ("", "bits", (1,))]
+)
 def test_impossible_fields_refused(name: str, dtype: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(PayloadError):
         Field(name, dtype, shape)
@@ -184,6 +198,20 @@ def test_noise_is_drawn_from_the_generator_given(law: Any, per: Any) -> None:
     mean, deviation = (0, 1) if law == "normal" else (0.5, 12**-0.5)
     assert abs(draw.mean() - mean) < 0.1
     assert abs(draw.std() - deviation) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "law", "per"),
+    [
+        ("x i", (1,), "normal", "sample"),
+        ("xi", (0,), "normal", "sample"),
+        ("xi", (1,), "cauchy", "sample"),
+        ("xi", (1,), "normal", "day"),
+    ],
+)
+def test_impossible_noise_refused(name: str, shape: tuple[int, ...], law: Any, per: Any) -> None:
+    with pytest.raises(PayloadError):
+        Noise(name, shape, law, per)
 
 
 def test_exact_laws_are_not_imitated() -> None:

@@ -1,4 +1,4 @@
-"""A method is a file in the folder, or an entry point of somebody else's package; both are found, named and spelled alike."""
+"""A method is a file in the folder or an entry point of another package; both are found, named and spelled alike."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ from privet import registry
 from privet.defense import parse, spell
 texts = ["dropped:factor=3", "entered:factor=4", "as-module:factor=5", "dropped+entered:factor=.5"]
 print(json.dumps({"names": registry.names("privet.defenses"), "spelled": [spell(parse(t)) for t in texts],
-                  "same": [parse(spell(parse(t))) == parse(t) for t in texts], "gaussian": type(parse("gaussian")).__module__}))
+                  "same": [parse(spell(parse(t))) == parse(t) for t in texts],
+                  "gaussian": type(parse("gaussian")).__module__}))
 """
 
 
@@ -57,7 +58,9 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     points = "entered = elsewhere:Elsewhere\nas-module = another\ngaussian = elsewhere:Elsewhere\n"
     (info / "entry_points.txt").write_text(f"[privet.defenses]\n{points}")
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, timeout=120, cwd=folder)
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, timeout=120, cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

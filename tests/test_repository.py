@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,7 +176,7 @@ def test_options_of_the_prose_exist() -> None:
 def test_blocks_of_the_shell_name_scripts_that_exist() -> None:
     for page in PAGES:
         for block in blocks(page, "sh"):
-            for line in filter(None, (line.strip() for line in block.splitlines())):
+            for line in filter(None, (line.strip() for line in block.replace("\\\n", " ").splitlines())):
                 word = line.split()[0]
                 assert word in ("privet", "pip") or (REPO / word).is_file(), f"{named(page)}: {line}"
 
@@ -187,6 +188,15 @@ def test_python_of_the_readme_runs(index: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "signal_content:keep=4" in done.stdout
     assert list(tmp_path.rglob("report.html"))
+
+
+def test_the_line_of_python_stands_beside_the_rooms() -> None:
+    """A function and a room of the package may not fight for one name, whichever is imported first."""
+    rooms_first = "import privet.audit.threat, privet; assert callable(privet.audit)"
+    line_first = "import privet; privet.audit; import privet.audit.checks as checks; assert checks.FLAGS"
+    for code in (rooms_first, line_first):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{code}: {done.stderr}"
 
 
 def test_skeletons_are_methods(tmp_path: Path) -> None:
@@ -219,7 +229,7 @@ def test_every_threat_is_described() -> None:
     assert [name for name in THREATS if f"| `{name}` |" not in text] == []
 
 
-def project() -> dict:  # type: ignore[type-arg]
+def project() -> dict[str, Any]:
     return tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 
 

@@ -1,4 +1,4 @@
-"""The smallest corpus and splits that still exercise a defense: 6x6 pictures of two classes, networks of a few hundred weights."""
+"""The smallest corpus and splits that still exercise a defense: 6x6 pictures of two classes, a few hundred weights."""
 
 from __future__ import annotations
 

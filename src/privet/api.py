@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privet import study as studies
+from privet.experiment import Setting
 from privet.report import figures, html, tables
 from privet.report.results import Results, Row
 from privet.study import Listener, Source, Study
@@ -15,7 +16,8 @@ from privet.study import Listener, Source, Study
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished audit. In a notebook it shows itself; `report` is the page, `csv`, `latex` and `figures` are for papers."""
+    """A finished audit. In a notebook it shows itself; `report` is the page, `csv`, `latex` and `figures` are for
+    papers."""
 
     results: Results
     report: Path
@@ -77,16 +79,18 @@ def audit(
 ) -> Answer:
     """Train, cut, defend, attack and report; the arguments are those of `privet audit --help`.
 
-    Without `out` the runs are kept in a fresh temporary folder. `listen` hears of every stage, `announce` of the plan before
-    the first trial. Raises the errors of `privet.errors`, each with its remedy.
+    Without `out` the runs are kept in a fresh temporary folder. `listen` hears of every stage, `announce` of the plan
+    before the first trial. Raises the errors of `privet.errors`, each with its remedy.
     """
     source = Source(str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad)
     corpus = source.load(loading)
     kept = None if weights is None else str(weights)
-    setting = studies.Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device)
+    setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device)
     setting = studies.with_defaults(setting, corpus)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
-    planned = studies.plan(Study(source, setting, tuple(defenses), seeds, folder, jobs, max_minutes, any_version), corpus)
+    planned = studies.plan(
+        Study(source, setting, tuple(defenses), seeds, folder, jobs, max_minutes, any_version), corpus
+    )
     if announce:
         announce(planned)
     return publish(studies.execute(planned, listen))

@@ -1,8 +1,8 @@
 """Attack: the nouns of adversaries. The attacks themselves are the files of `privet/attacks`.
 
-Two kinds. A *probe* declares features, a network and a small grid; the battery owns its training. A *solver* owns its `fit`.
-Both state in `needs` what a threat must grant them. Adversaries are trained after the defense is frozen, from scratch, on the
-bytes that really travel.
+Two kinds. A *probe* declares features, a network and a small grid; the battery owns its training. A *solver* owns its
+`fit`. Both state in `needs` what a threat must grant them. Adversaries are trained after the defense is frozen, from
+scratch, on the bytes that really travel.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ Posterior = Callable[["View"], Tensor]
 class View:
     """What an adversary holds about N people: their payloads as numbers, and what its threat grants beside them.
 
-    `flat` [N, P] is every payload field, bits as 0 and 1, followed by side information as one-hot columns. `z` [N, *shape] is the
-    public representation z' (None where the obfuscator is unknown). `server` is the server half, a template of its architecture.
+    `flat` [N, P] is every payload field, bits as 0 and 1, followed by side information as one-hot columns. `z` [N,
+    *shape] is the public representation z' (None where the obfuscator is unknown). `server` is the server half, a
+    template of its architecture.
     """
 
     flat: Tensor
@@ -68,7 +69,8 @@ class Probe(Protocol):
         """What the network sees, [N, ...]."""
 
     def network(self, view: View, output: tuple[int, ...]) -> nn.Module:
-        """A fresh network from features to logits [B, K] (output = (K,)) or pictures [B, C, H, W] (output = (C, H, W))."""
+        """A fresh network from features to logits [B, K] (output = (K,)) or pictures [B, C, H, W] (output = (C, H,
+        W))."""
 
 
 @runtime_checkable
@@ -79,7 +81,9 @@ class Solver(Protocol):
     goal: ClassVar[Goal]
     needs: ClassVar[frozenset[Need]]
 
-    def fit(self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int) -> Posterior:
+    def fit(
+        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int
+    ) -> Posterior:
         """Learn from aux; returns a function from a view to posteriors [N, K]."""
 
 

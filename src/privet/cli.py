@@ -1,11 +1,12 @@
-"""The command line. Findings go to standard output, everything else to standard error; a deliberate error exits with 2, a gate with 3."""
+"""The command line. Findings go to standard output, everything else to standard error; a deliberate error exits with 2,
+a gate with 3."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +15,7 @@ from privet import __version__
 
 if TYPE_CHECKING:
     from privet.api import Answer
+    from privet.study import Plan
 
 app = typer.Typer(
     name="privet",
@@ -25,17 +27,37 @@ app = typer.Typer(
 )
 err = Console(stderr=True)
 
-Data = Annotated[str, typer.Option(help="digits, a Parquet file or folder, a table (DIR/adult), an image folder with labels.csv, a CSV, or hub:NAME")]
-Target = Annotated[Optional[str], typer.Option(help="column the server is asked for [digits: parity]")]  # noqa: UP045
+Data = Annotated[
+    str,
+    typer.Option(
+        help="digits, a Parquet file or folder, a table (DIR/adult), an image folder with labels.csv, a CSV, or "
+        "hub:NAME"
+    ),
+]
+Target = Annotated[str | None, typer.Option(help="column the server is asked for [digits: parity]")]
 Hidden = Annotated[list[str], typer.Option(help="column nobody asked for; repeat it, or 'all' [digits: digit]")]
-Model = Annotated[str, typer.Option(help="cnn3 (paper 003, Table 1), mlp, vgg, resnet18, vit, package.module:factory, FILE.py:factory, torchvision:NAME, timm:NAME [pictures: cnn3, tables: mlp]")]
-At = Annotated[str, typer.Option(help="module path of the cut; `privet cuts` lists the legal ones [cnn3: flatten, its first fully connected layer]")]
-Weights = Annotated[Optional[Path], typer.Option(help="safetensors file to start from")]  # noqa: UP045
-Freeze = Annotated[Optional[str], typer.Option(help="edge, server or both: halves that must not be retrained")]  # noqa: UP045
-Resize = Annotated[Optional[str], typer.Option(help="50, 73x60 or none [pictures larger than 50 px: shorter side to 50 px]")]  # noqa: UP045
+Model = Annotated[
+    str,
+    typer.Option(
+        help="cnn3 (paper 003, Table 1), mlp, vgg, resnet18, vit, package.module:factory, FILE.py:factory, "
+        "torchvision:NAME, timm:NAME [pictures: cnn3, tables: mlp]"
+    ),
+]
+At = Annotated[
+    str,
+    typer.Option(
+        help="module path of the cut; `privet cuts` lists the legal ones [cnn3: flatten, its first fully connected "
+        "layer]"
+    ),
+]
+Weights = Annotated[Path | None, typer.Option(help="safetensors file to start from")]
+Freeze = Annotated[str | None, typer.Option(help="edge, server or both: halves that must not be retrained")]
+Resize = Annotated[
+    str | None, typer.Option(help="50, 73x60 or none [pictures larger than 50 px: shorter side to 50 px]")
+]
 EffortName = Annotated[str, typer.Option(help="quick (a smoke test), standard, or full (the papers' epochs)")]
-Group = Annotated[Optional[str], typer.Option(help="column that names the person; a person is never in two parts")]  # noqa: UP045
-Limit = Annotated[Optional[int], typer.Option(help="use at most so many examples a part, for a first try")]  # noqa: UP045
+Group = Annotated[str | None, typer.Option(help="column that names the person; a person is never in two parts")]
+Limit = Annotated[int | None, typer.Option(help="use at most so many examples a part, for a first try")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object a line on standard output")]
 
@@ -47,51 +69,75 @@ def _version(show: bool) -> None:
 
 
 @app.callback()
-def root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False) -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
     """Cut a network in two, prune what leaves the device, and measure honestly what still leaks."""
 
 
-@app.command(epilog=r"Example: privet audit --data faces/ --target gender --hidden race --defense none --defense signal_content:keep=8 --out audit")
+@app.command(
+    epilog=r"Example: privet audit --data faces/ --target gender --hidden race --defense none --defense "
+    r"signal_content:keep=8 --out audit"
+)
 def audit(
     data: Data = "digits",
     target: Target = None,
     hidden: Hidden = [],  # noqa: B006
-    defense: Annotated[list[str], typer.Option(help="name:option=value,... ; + chains; repeat it (privet defenses lists them)")] = ["none"],  # noqa: B006
+    defense: Annotated[
+        list[str], typer.Option(help="name:option=value,... ; + chains; repeat it (privet defenses lists them)")
+    ] = ["none"],  # noqa: B006
     model: Model = "",
     at: At = "",
     weights: Weights = None,
     freeze: Freeze = None,
     attack: Annotated[list[str], typer.Option(help="only these attacks [all that the threat grants]")] = [],  # noqa: B006
     threat: Annotated[str, typer.Option(help="server, eavesdropper, few_labels or repeated")] = "server",
-    side: Annotated[list[str], typer.Option(help="attribute of a victim that the adversary knows already; repeat it")] = [],  # noqa: B006
+    side: Annotated[
+        list[str], typer.Option(help="attribute of a victim that the adversary knows already; repeat it")
+    ] = [],  # noqa: B006
     effort: EffortName = "standard",
     seeds: Annotated[int, typer.Option(help="independent repetitions of training and attack")] = 3,
     resize: Resize = None,
-    aux: Annotated[Optional[str], typer.Option(help="data set of the adversary's own, same layout")] = None,  # noqa: UP045
-    victims: Annotated[Optional[str], typer.Option(help="data set of the victims, same layout")] = None,  # noqa: UP045
+    aux: Annotated[str | None, typer.Option(help="data set of the adversary's own, same layout")] = None,
+    victims: Annotated[str | None, typer.Option(help="data set of the victims, same layout")] = None,
     group: Group = None,
     limit: Limit = None,
     on_bad: Annotated[str, typer.Option(help="skip (and count) or stop at pictures that cannot be read")] = "skip",
     device: Device = "cpu",
     jobs: Annotated[int, typer.Option(help="trials at the same time, a process of one thread each [all cores]")] = 0,
-    max_minutes: Annotated[Optional[float], typer.Option(help="stop then, with the best answer so far")] = None,  # noqa: UP045
-    fail_if: Annotated[list[str], typer.Option(help="[ATTRIBUTE.]QUANTITY>NUMBER[@upper|@lower]: exit with 3 if a headline finding is so")] = [],  # noqa: B006
+    max_minutes: Annotated[float | None, typer.Option(help="stop then, with the best answer so far")] = None,
+    fail_if: Annotated[
+        list[str],
+        typer.Option(help="[ATTRIBUTE.]QUANTITY>NUMBER[@upper|@lower]: exit with 3 if a headline finding is so"),
+    ] = [],  # noqa: B006
     any_version: Annotated[bool, typer.Option(help="accept runs that another version of privet made")] = False,
-    out: Annotated[Path, typer.Option(help="folder for runs and report.html; the same command again resumes")] = Path("privet-out"),
+    out: Annotated[Path, typer.Option(help="folder for runs and report.html; the same command again resumes")] = Path(
+        "privet-out"
+    ),
     as_json: Json = False,
 ) -> None:
-    """Train, cut, defend, attack with fresh adversaries, and report what is useful, what still leaks, and how sure that is."""
+    """Train, cut, defend, attack with fresh adversaries, and report what is useful, what still leaks, and how sure that
+    is."""
     from privet import api
     from privet.report import gates
     from privet.screen import Screen
 
     conditions = [gates.parse(text) for text in fail_if]
+
+    def announce(planned: Plan) -> None:
+        for gate in conditions:
+            gates.known(gate, (*planned.corpus.hidden, "input"))
+        screen.announce(planned)
+
     with Screen(err) as screen:
         answer = api.audit(
-            data, model, target=target, hidden=hidden, defenses=defense, at=at, weights=weights, freeze=freeze, attacks=attack, threat=threat,
-            side=side, effort=effort, seeds=seeds, resize=resize, aux=aux, victims=victims, group=group, limit=limit, on_bad=on_bad,
+            data, model, target=target, hidden=hidden, defenses=defense, at=at, weights=weights, freeze=freeze,
+            attacks=attack, threat=threat, side=side, effort=effort, seeds=seeds, resize=resize, aux=aux,
+            victims=victims, group=group, limit=limit, on_bad=on_bad,
             device=device, jobs=jobs, out=out, max_minutes=max_minutes, any_version=any_version,
-            listen=screen.listen, announce=screen.announce, loading=screen.loading,
+            listen=screen.listen, announce=announce, loading=screen.loading,
         )  # fmt: skip
     _show(answer, as_json)
     failures = [sentence for gate in conditions for sentence in gates.check(gate, answer.results)]
@@ -107,7 +153,7 @@ def cuts(
     data: Data = "digits",
     target: Target = None,
     hidden: Hidden = [],  # noqa: B006
-    shape: Annotated[Optional[str], typer.Option(help="input shape such as 3x50x50, instead of data")] = None,  # noqa: UP045
+    shape: Annotated[str | None, typer.Option(help="input shape such as 3x50x50, instead of data")] = None,
     classes: Annotated[int, typer.Option(help="number of classes, with --shape")] = 2,
     weights: Weights = None,
     resize: Resize = None,
@@ -116,14 +162,26 @@ def cuts(
     """List where a network can be cut, with what would travel and what the edge would compute."""
     from privet import study
 
-    found = study.survey(model, shape=shape, classes=classes, weights=weights, source=study.Source(data, target, tuple(hidden), resize=resize))
+    found = study.survey(
+        model,
+        shape=shape,
+        classes=classes,
+        weights=weights,
+        source=study.Source(data, target, tuple(hidden), resize=resize),
+    )
     if as_json:
         for cut in found:
             typer.echo(json.dumps(cut))
         return
     from rich.table import Table
 
-    table = Table("cut", "shape", "float16 bytes", "edge MACs", title=f"legal cuts of {found[0]['model']}" if found else "no legal cut")
+    table = Table(
+        "cut",
+        "shape",
+        "float16 bytes",
+        "edge MACs",
+        title=f"legal cuts of {found[0]['model']}" if found else "no legal cut",
+    )
     for cut in found:
         table.add_row(cut["cut"], "x".join(map(str, cut["shape"])), f"{cut['bytes']:,}", f"{cut['edge_macs']:,}")
     Console().print(table)
@@ -145,7 +203,9 @@ def fit(
     group: Group = None,
     limit: Limit = None,
     device: Device = "cpu",
-    out: Annotated[Path, typer.Option(help="folder for the bundle: manifest.json, safetensors, ONNX of both halves")] = Path("privet-bundle"),
+    out: Annotated[
+        Path, typer.Option(help="folder for the bundle: manifest.json, safetensors, ONNX of both halves")
+    ] = Path("privet-bundle"),
     as_json: Json = False,
 ) -> None:
     """Train and defend one split and write it as a bundle that ships: the edge runs it without torch."""
@@ -156,21 +216,25 @@ def fit(
     with Screen(err) as screen:
         manifest = shipping.fit(
             Source(data, target, tuple(hidden), resize=resize, group=group, limit=limit), defense,
-            model=model, at=at, weights=weights, freeze=freeze, effort=effort, seed=seed, device=device, out=out, report=screen.stage("fit"),
+            model=model, at=at, weights=weights, freeze=freeze, effort=effort, seed=seed, device=device,
+            out=out, report=screen.stage("fit"),
         )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(manifest))
     else:
-        err.print(f"wrote {out} ({manifest['defense']}, {manifest['payload_bytes']} bytes a payload, split {manifest['split_hash'][:16]})")
+        err.print(
+            f"wrote {out} ({manifest['defense']}, {manifest['payload_bytes']} bytes a payload, split "
+            f"{manifest['split_hash'][:16]})"
+        )
 
 
 @app.command(epilog="Example: privet report audit")
 def report(
     folder: Annotated[Path, typer.Argument(help="the --out of an audit")],
     any_version: Annotated[bool, typer.Option(help="accept runs that another version of privet made")] = False,
-    csv: Annotated[Optional[Path], typer.Option(help="write all findings as CSV")] = None,  # noqa: UP045
-    latex: Annotated[Optional[Path], typer.Option(help="write the headlines as a LaTeX table")] = None,  # noqa: UP045
-    figures: Annotated[Optional[Path], typer.Option(help="write the figures as SVG into this folder")] = None,  # noqa: UP045
+    csv: Annotated[Path | None, typer.Option(help="write all findings as CSV")] = None,
+    latex: Annotated[Path | None, typer.Option(help="write the headlines as a LaTeX table")] = None,
+    figures: Annotated[Path | None, typer.Option(help="write the figures as SVG into this folder")] = None,
     as_json: Json = False,
 ) -> None:
     """Make the page and the table again from the runs of an audit; the data are not needed."""
@@ -197,7 +261,10 @@ def compare(
     from privet import study
     from privet.report import compare as comparing
 
-    sides = [comparing.side(study.runs(folder, any_version=any_version), folder, defense) for folder, defense in map(_place, (first, second))]
+    sides = [
+        comparing.side(study.runs(folder, any_version=any_version), folder, defense)
+        for folder, defense in map(_place, (first, second))
+    ]
     found = comparing.differences(*sides)
     if as_json:
         for difference in found:
@@ -205,21 +272,36 @@ def compare(
         return
     from rich.table import Table
 
-    table = Table("attribute", "metric", "A - B", "95 % interval", "seeds", "attacks", title=f"A = {sides[0].label}, B = {sides[1].label}")
+    table = Table(
+        "attribute",
+        "metric",
+        "A - B",
+        "95 % interval",
+        "seeds",
+        "attacks",
+        title=f"A = {sides[0].label}, B = {sides[1].label}",
+    )
     for d in found:
         interval = f"[{d.difference.low:+.4f}, {d.difference.high:+.4f}]"
-        table.add_row(d.attribute, d.metric, f"{d.difference.mean:+.4f}" + (" *" if d.claimed else ""), interval, str(d.seeds), " / ".join(dict.fromkeys(d.attacks)))
+        table.add_row(
+            d.attribute,
+            d.metric,
+            f"{d.difference.mean:+.4f}" + (" *" if d.claimed else ""),
+            interval,
+            str(d.seeds),
+            " / ".join(dict.fromkeys(d.attacks)),
+        )
     Console().print(table)
     err.print("* the interval excludes zero; intervals are not corrected for the number of rows")
 
 
-@app.command()
+@app.command(epilog="Example: privet defenses")
 def defenses(as_json: Json = False) -> None:
     """List the defenses with their options."""
     _methods("privet.defenses", as_json)
 
 
-@app.command()
+@app.command(epilog="Example: privet attacks --json")
 def attacks(as_json: Json = False) -> None:
     """List the attacks with their options."""
     _methods("privet.attacks", as_json)
@@ -252,11 +334,13 @@ def _show(answer: Answer, as_json: bool) -> None:
         sys.stdout.flush()
     (err if as_json else Console()).print(tables.console(answer.results))
     if answer.results.unfinished:
-        err.print(f"[yellow]unfinished[/] {len(answer.results.unfinished)} trials are missing; the same command goes on where it stopped")
+        err.print(
+            f"[yellow]unfinished[/] {len(answer.results.unfinished)} trials are missing; the same command goes on "
+            "where it stopped"
+        )
     err.print(f"report: {answer.report}", highlight=False, soft_wrap=True)
 
 
 def _place(text: str) -> tuple[Path, str | None]:
     folder, mark, defense = text.partition("#")
     return Path(folder), defense if mark else None
-

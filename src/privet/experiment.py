@@ -1,4 +1,5 @@
-"""One trial, told once: a network is trained, cut and defended, answers its question, and is attacked. Everything else is a room on that way."""
+"""One trial, told once: a network is trained, cut and defended, answers its question, and is attacked. Everything else
+is a room on that way."""
 
 from __future__ import annotations
 
@@ -7,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from privet.audit import audit, checks
 from privet.audit.tables import tabulate
 from privet.audit.threat import Threat, portfolio
 from privet.data.corpus import Corpus
-from privet.errors import ModelError
+from privet.errors import ModelError, SpecError, unknown
 from privet.run import Run
 from privet.split import Split, split
 from privet.train import Effort, fit_task, inputs
@@ -43,7 +43,17 @@ class Setting:
     device: str = "cpu"
 
 
-def trial(setting: Setting, corpus: Corpus, defense: str, seed: int, out: Path, *, calibrated: bool = False, any_version: bool = False, report: Report = None) -> Run:
+def trial(
+    setting: Setting,
+    corpus: Corpus,
+    defense: str,
+    seed: int,
+    out: Path,
+    *,
+    calibrated: bool = False,
+    any_version: bool = False,
+    report: Report = None,
+) -> Run:
     """Defense, cut and seed to a finished run; an earlier run of the same identity is read back."""
     folder = out / "runs" / trial_name(setting, corpus, defense, seed, calibrated)
     if done := run.read(folder, any_version=any_version):
@@ -54,18 +64,24 @@ def trial(setting: Setting, corpus: Corpus, defense: str, seed: int, out: Path, 
 
     model = task_model(setting, corpus, seed, out, report)
     halves = cut(model, setting, corpus)
-    defended = defenses.parse(defense).fit(halves, corpus, effort=effort, seed=seed, progress=_stage(report, f"fitting {defense}"))
+    defended = defenses.parse(defense).fit(
+        halves, corpus, effort=effort, seed=seed, progress=_stage(report, f"fitting {defense}")
+    )
 
     observed = audit.observe(defended, corpus, threat, seed, setting.device)
-    evidence = audit.attack(observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report)
+    evidence = audit.attack(
+        observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
+    )
     calibration: list[checks.Check] = []
     if defense == REFERENCE:
-        floors = audit.reference(observed, corpus, threat)
+        floors = audit.reference(observed, corpus, threat, seed)
         evidence.arrays |= floors.arrays
         if calibrated:
             if report:
                 report("calibrating the attacks", 0, 1)
-            calibration = checks.calibrate(observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device)
+            calibration = checks.calibrate(
+                observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device
+            )
     tables = tabulate(evidence, corpus, observed.answers["victim"], effort.bootstrap)
 
     example = inputs(corpus.victim.x[:1], setting.device)
@@ -97,10 +113,13 @@ def trial(setting: Setting, corpus: Corpus, defense: str, seed: int, out: Path, 
 
 
 def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, report: Report = None) -> nn.Module:
-    """The undefended network of one seed, trained once and kept as safetensors beside the runs (not kept where `out` is None)."""
+    """The undefended network of one seed, trained once and kept as safetensors beside the runs (not kept where `out` is
+    None)."""
     effort = Effort.named(setting.effort)
     weights = Path(setting.weights) if setting.weights else None
-    model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights, seed=seed)
+    model = models.load(
+        setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights, seed=seed
+    )
     identity = {
         "model": setting.model,
         "weights": run.file_hash(weights) if weights else None,
@@ -113,20 +132,49 @@ def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, re
         "versions": run.versions()["privet"],
     }
     kept = out / "models" / f"{run.name_of(identity, {})}.safetensors" if out else None
-    if kept and kept.is_file():
-        model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=kept, seed=seed)
-    else:
-        fit_task(model, corpus, effort=effort, seed=seed, frozen=frozen(model, setting, corpus), device=setting.device, progress=_stage(report, "training the task"))
-        if kept:
+    if kept is None or not kept.is_file():
+        fit_task(
+            model,
+            corpus,
+            effort=effort,
+            seed=seed,
+            frozen=frozen(model, setting, corpus),
+            device=setting.device,
+            progress=_stage(report, "training the task"),
+        )
+    if kept:
+        if not kept.is_file():
             run.ensure(kept.parent)
-            models.save_weights(model, kept)
+            with run.writing(kept):
+                models.save_weights(model, kept)
+        # Read back even by who trained it: the layout in memory decides about the last bit of a convolution.
+        model = models.load(
+            setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=kept, seed=seed
+        )
     return model.to(setting.device).eval()
+
+
+def check(setting: Setting) -> None:
+    """Refuse with SpecError what can be seen to be wrong before anything is loaded."""
+    if setting.freeze not in (None, "edge", "server", "both"):
+        raise SpecError(unknown("half to freeze", setting.freeze, ("edge", "server", "both")))
+    try:
+        torch.empty(0, device=setting.device)
+    except (RuntimeError, AssertionError) as problem:
+        reason = (str(problem).strip().splitlines() or ["no reason given"])[0]
+        raise SpecError(f"the device {setting.device!r} cannot be used here ({reason}); use --device cpu") from problem
+    Effort.named(setting.effort)
+    portfolio(Threat.named(setting.threat, setting.side), setting.attacks)
 
 
 def cut(model: nn.Module, setting: Setting, corpus: Corpus) -> Split:
     """Both halves, with what the user froze."""
     halves = split(model, inputs(corpus.victim.x[:2], setting.device), setting.at)
-    both = frozenset({"edge", "server"}) if setting.freeze == "both" else frozenset({setting.freeze} if setting.freeze else ())
+    both = (
+        frozenset({"edge", "server"})
+        if setting.freeze == "both"
+        else frozenset({setting.freeze} if setting.freeze else ())
+    )
     return Split(halves.edge, halves.server, halves.cut, halves.shape, halves.tracer, both)
 
 
@@ -140,7 +188,9 @@ def frozen(model: nn.Module, setting: Setting, corpus: Corpus) -> frozenset[str]
     halves = split(model, inputs(corpus.victim.x[:2]), setting.at)
     kept = frozenset(name for name, _ in getattr(halves, setting.freeze).named_parameters()) & names
     if not kept and any(True for _ in getattr(halves, setting.freeze).parameters()):
-        raise ModelError(f"the {setting.freeze} half of {setting.model!r} cannot be told apart by parameter names; use --freeze both")
+        raise ModelError(
+            f"the {setting.freeze} half of {setting.model!r} cannot be told apart by parameter names; use --freeze both"
+        )
     return kept
 
 
@@ -157,7 +207,10 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
         "calibrated": calibrated,
         "data": corpus.digest,
     }
-    return run.name_of(identity, {"threat": "server", "side": (), "weights": None, "freeze": None, "device": "cpu", "calibrated": False})
+    return run.name_of(
+        identity,
+        {"threat": "server", "side": (), "weights": None, "freeze": None, "device": "cpu", "calibrated": False},
+    )
 
 
 def _truth(corpus: Corpus, observed: audit.Observed) -> run.Arrays:

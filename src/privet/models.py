@@ -309,6 +309,8 @@ def _check_output(reference: str, model: nn.Module, shape: tuple[int, ...], clas
         raise ModelError(
             f"{reference!r} gave {gave} for 2 samples of shape {list(shape)}; wanted logits [2, {classes}]"
         )
+    if classes > 1 and bool((y >= 0).all()) and bool(((y.sum(1) - 1).abs() < 1e-4).all()):
+        raise ModelError(f"{reference!r} returns probabilities; return logits: leave out the softmax at its end")
 
 
 # Weights ------------------------------------------------------------------------------------------------------------

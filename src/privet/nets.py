@@ -1,4 +1,5 @@
-"""Networks shared by attacks: a multilayer perceptron, a convolutional decoder, and the server's architecture with another head."""
+"""Networks shared by attacks: a multilayer perceptron, a convolutional decoder, and the server's architecture with
+another head."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, dropout: float = 0.2) -> nn.Sequential:
@@ -20,10 +21,11 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, dropout: float = 0.2
 
 
 class Decoder(nn.Module):
-    """Features [B, P] -> pictures [B, C, H, W] in [0, 1]: a dense layer to a quarter of the size, then one sub-pixel step of four.
+    """Features [B, P] -> pictures [B, C, H, W] in [0, 1]: a dense layer to a quarter of the size, then one sub-pixel
+    step of four.
 
-    All convolutions run at the quarter size, where they are cheap. A dense shortcut of rank `rank` carries the overall appearance,
-    so that the convolutions only add detail.
+    All convolutions run at the quarter size, where they are cheap. A dense shortcut of rank `rank` carries the overall
+    appearance, so that the convolutions only add detail.
     """
 
     def __init__(self, inputs: int, shape: tuple[int, ...], width: int = 8, rank: int = 64) -> None:
@@ -62,7 +64,9 @@ def reheaded(server: nn.Module, z: Tensor, outputs: int) -> nn.Module:
     fresh.eval()
     with torch.no_grad():
         answer = fresh(z[:2]).shape[1]
-        for name, last in [(n, m) for n, m in fresh.named_modules() if isinstance(m, nn.Linear) and m.out_features == answer]:
+        for name, last in [
+            (n, m) for n, m in fresh.named_modules() if isinstance(m, nn.Linear) and m.out_features == answer
+        ]:
             head = nn.Linear(last.in_features, outputs, bias=last.bias is not None)
             if not name:
                 return head

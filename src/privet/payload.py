@@ -15,7 +15,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ Law = Literal["normal", "uniform", "discrete_gaussian", "discrete_laplace"]
 
 MAGIC = b"PVT1"
 HEADER = struct.Struct("<4s8sI")
-_NUMPY = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "int8": np.dtype("i1"), "bits": np.dtype("?")}
+_NUMPY: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "int8": np.dtype("i1"), "bits": np.dtype("?")}
 _LIMITS = {"float16": 65504.0, "int8": 127.0}
 
 
@@ -73,6 +73,14 @@ class Noise:
     shape: tuple[int, ...]
     law: Law = "normal"
     per: Literal["sample", "batch"] = "sample"
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or any(size < 1 for size in self.shape):
+            raise PayloadError(f"noise needs a name that is one word and sizes of at least 1, got {self.name!r}, {self.shape}")
+        if self.law not in get_args(Law):
+            raise PayloadError(unknown("law of noise", self.law, get_args(Law)))
+        if self.per not in ("sample", "batch"):
+            raise PayloadError(f"noise {self.name!r} is drawn per 'sample' or per 'batch', got {self.per!r}")
 
     def draw(self, batch: int, generator: np.random.Generator) -> Array:
         """Float32 noise of shape [batch, *shape] ([1, *shape] where a batch shares it)."""
@@ -189,7 +197,7 @@ def _read(field: Field, data: bytes, batch: int) -> Array:
         if field.size % 8 and (rows[:, -1] & (0xFF >> field.size % 8)).any():
             raise PayloadError(f"field {field.name!r} of the payload has bits set behind its last one")
         return np.unpackbits(rows, axis=1, count=field.size).astype(bool).reshape(batch, *field.shape)
-    value = np.frombuffer(data, _NUMPY[field.dtype]).reshape(batch, *field.shape)
+    value: Array = np.frombuffer(data, _NUMPY[field.dtype]).reshape(batch, *field.shape)
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise PayloadError(f"field {field.name!r} of the payload holds a value that is not finite")
     return value

@@ -1,8 +1,8 @@
 """Run: the identity of a trial, and its folder on disk.
 
-A folder's name is the hash of the settings that differ from the defaults, of the data and of the model. A finished run is
-`run.json` and `arrays.safetensors`, written beside and moved into place, so that a run is there whole or not at all. Running again
-finds it. The digest covers results only, not times or environment.
+A folder's name is the hash of the settings that differ from the defaults, of the data and of the model. A finished run
+is `run.json` and `arrays.safetensors`, written beside and moved into place, so that a run is there whole or not at all.
+Running again finds it. The digest covers results only, not times or environment.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def canonical(value: Any) -> str:
 
 
 def name_of(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Sixteen hex digits: the hash of the settings that differ from their defaults, so that a new option renames nothing."""
+    """Sixteen hex digits: the hash of the settings that differ from their defaults, so that a new option renames
+    nothing."""
     differing = {k: v for k, v in settings.items() if k not in defaults or defaults[k] != v}
     return hashlib.sha256(canonical(differing).encode()).hexdigest()[:16]
 
@@ -82,7 +83,9 @@ def write(folder: Path, record: dict[str, Any], arrays: Arrays) -> Run:
     """Write a finished run in one step; RunError where the disk does not take it, with nothing left behind."""
     with replacing_folder(folder) as draft:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / "arrays.safetensors")
-        (draft / "run.json").write_text(json.dumps(record | {"format": FORMAT}, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
+        (draft / "run.json").write_text(
+            json.dumps(record | {"format": FORMAT}, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8"
+        )
     return Run(folder, record, arrays)
 
 
@@ -100,7 +103,9 @@ def read(folder: Path, *, any_version: bool = False) -> Run | None:
     except (OSError, ValueError, KeyError, SafetensorError) as problem:
         raise RunError(f"the run {folder} is damaged ({problem}); delete that folder and run again") from problem
     if record.get("format") != FORMAT or (made_by != versions().get("privet") and not any_version):
-        raise RunError(f"the run {folder} was made by privet {made_by}; choose another --out, or accept it with --any-version")
+        raise RunError(
+            f"the run {folder} was made by privet {made_by}; choose another --out, or accept it with --any-version"
+        )
     return Run(folder, record, arrays)
 
 
@@ -153,9 +158,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove the drafts that a killed process left in a folder of runs; only who holds its lock may."""
+    for draft in folder.glob(".*.*"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a study's folder; RunError where another process holds it. The lock falls with the process, however it ends."""
+    """Hold a study's folder; RunError where another process holds it. The lock falls with the process, however it
+    ends."""
     import fcntl
 
     try:
@@ -171,8 +183,19 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever the disk refuses while the block writes `path` becomes a RunError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as problem:
+        raise _refusal(path, problem) from problem
+
+
 def _refusal(path: Path, problem: Exception) -> RunError:
     full = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if full or "No space left" in str(problem) or "File too large" in str(problem):
-        return RunError(f"the disk that holds {path} is full; free some space or choose another --out, finished trials are kept")
+        return RunError(
+            f"the disk that holds {path} is full; free some space or choose another --out, finished trials are kept"
+        )
     return RunError(f"cannot write {path}: {problem}; choose another --out")

@@ -1,4 +1,5 @@
-"""What a terminal shows while an audit runs: the estimate, one bar for the study with the time left, a line for each running trial."""
+"""What a terminal shows while an audit runs: the estimate, one bar for the study with the time left, a line for each
+running trial."""
 
 from __future__ import annotations
 
@@ -19,7 +20,13 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.tasks: dict[str, TaskID] = {}
         self.shares: dict[str, float] = {}
@@ -29,7 +36,9 @@ class Screen:
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def loading(self, done: int, total: int) -> None:
@@ -48,6 +57,8 @@ class Screen:
         self.console.print(f"{planned.corpus.name}: {counts}", highlight=False)
         for note in planned.corpus.notes:
             self.console.print(f"  {note}", highlight=False, style="dim")
+        for attribute, nats in planned.dependence.items():
+            self.console.print(f"  I({planned.corpus.target}; {attribute}) = {nats:.4f} nats", highlight=False, style="dim")
         missing = self.trials - self.before
         told = f"about {_duration(estimate(planned))}" if missing else "nothing left to compute"
         found = f", {self.before} found from before" if self.before else ""

@@ -7,9 +7,10 @@ from typing import Any
 
 from privet import defense as defenses
 from privet import experiment
+from privet.experiment import Setting
 from privet.run import name_of
 from privet.runtime import bundle
-from privet.study import Setting, Source, one_thread, with_defaults
+from privet.study import Source, one_thread, with_defaults
 from privet.train import Effort, accuracy
 
 
@@ -33,7 +34,10 @@ def fit(
     """
     chosen = defenses.parse(defense)
     corpus = source.load()
-    setting = Setting(model, at, effort=effort, weights=None if weights is None else str(weights), freeze=freeze, device=device)
+    setting = Setting(
+        model, at, effort=effort, weights=None if weights is None else str(weights), freeze=freeze, device=device
+    )
+    experiment.check(setting)
     setting = with_defaults(setting, corpus)
     stage = None if report is None else lambda done, total: report(f"fitting {defense}", done, total)
     with one_thread():

@@ -242,7 +242,7 @@ def _server(traced: Traced, cut: fx.Node) -> nn.Module:
     needed = _needed(traced, cut, have)
     graph = fx.Graph()
     z = graph.placeholder("z")
-    if _overwrites(traced, needed, cut):
+    if _overwrites(traced, needed, cut):  # the caller keeps z: attacks and tests read it again
         z = graph.call_method("clone", (z,))
     new: dict[fx.Node, Any] = {cut: z}
     for node in traced.graph.nodes:

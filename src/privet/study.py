@@ -1,7 +1,7 @@
 """The only loop over trials: plan them, run them in processes of one thread each, stop when told to, say what came out.
 
-An audit is a study with one cut. Trials that an earlier run finished are read back; a study that is stopped keeps what it has and
-reports it as unfinished.
+An audit is a study with one cut. Trials that an earlier run finished are read back; a study that is stopped keeps what
+it has and reports it as unfinished.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch
 
 from privet import cost, data, experiment, models, run
 from privet import defense as defenses
-from privet.audit.threat import Threat, portfolio
+from privet.audit.threat import Threat
 from privet.data.corpus import Corpus
 from privet.errors import CutError, DataError, RunError, SpecError
 from privet.experiment import REFERENCE, Setting
@@ -70,6 +71,8 @@ class Study:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise SpecError(f"--seeds must be at least 1, got {self.seeds}")
+        if self.jobs < 0:
+            raise SpecError(f"--jobs must be 0 (all cores) or more, got {self.jobs}")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise SpecError(f"--max-minutes must be positive, got {self.max_minutes}")
 
@@ -97,6 +100,11 @@ class Plan:
     trials: list[tuple[str, int]]
     names: dict[tuple[str, int], str]
     finished: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def dependence(self) -> dict[str, float]:
+        """I(y; s) in nats: how much the answer itself says about each hidden attribute."""
+        return data.dependence(self.corpus)
 
     def calibrates(self, trial: tuple[str, int]) -> bool:
         """The first undefended trial calibrates the attacks for the study."""
@@ -126,20 +134,23 @@ class Plan:
 
 
 def plan(study: Study, corpus: Corpus) -> Plan:
-    """Check everything that can be wrong before any time is spent, and list the trials, the undefended reference first."""
-    threat = Threat.named(study.setting.threat, study.setting.side)
-    Effort.named(study.setting.effort)
-    portfolio(threat, study.setting.attacks)
+    """Check everything that can be wrong before any time is spent, and list the trials, the undefended reference
+    first."""
+    experiment.check(study.setting)
     for attribute in study.setting.side:
         if attribute not in corpus.classes:
-            raise DataError(f"the side information {attribute!r} is not among the attributes {', '.join(corpus.classes)}")
+            raise DataError(
+                f"the side information {attribute!r} is not among the attributes {', '.join(corpus.classes)}"
+            )
     named: dict[str, None] = {REFERENCE: None}
     for text in study.defenses:
         defense = defenses.parse(text)
         named.setdefault(text if defenses.spell(defense) != REFERENCE else REFERENCE)
     example = inputs(corpus.victim.x[:2])
     weights = Path(study.setting.weights) if study.setting.weights else None
-    model = models.load(study.setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights)
+    model = models.load(
+        study.setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights
+    )
     split(model.eval(), example, study.setting.at)
     trials = [(d, s) for s in range(study.seeds) for d in named]
     names = {(d, s): experiment.trial_name(study.setting, corpus, d, s, (d, s) == trials[0]) for d, s in trials}
@@ -149,9 +160,11 @@ def plan(study: Study, corpus: Corpus) -> Plan:
 
 
 def execute(planned: Plan, listen: Listener | None = None) -> Results:
-    """Run what is missing, then read everything back. Ctrl-C and --max-minutes end early with the best answer so far."""
+    """Run what is missing, then read everything back. Ctrl-C and --max-minutes end early with the best answer so
+    far."""
     study = planned.study
     with run.locked(study.out):
+        run.sweep(study.out / "runs")
         run.write_text(study.out / "study.json", json.dumps(planned.json(), indent=1, allow_nan=False))
         todo = [t for t in planned.trials if t not in planned.finished]
         jobs = min(study.jobs or os.cpu_count() or 1, max(1, len(todo)))
@@ -181,7 +194,9 @@ def runs(out: Path, *, any_version: bool = False) -> rows.Runs:
         stored["folder"] = str(out)
         return rows.Runs(stored, rows.read_runs(stored, out, any_version=any_version))
     except (OSError, ValueError, KeyError) as problem:
-        raise RunError(f"{out} is not the folder of a study ({type(problem).__name__}: {problem}); give the --out of an audit") from problem
+        raise RunError(
+            f"{out} is not the folder of a study ({type(problem).__name__}: {problem}); give the --out of an audit"
+        ) from problem
 
 
 def command(study: Study, corpus: Corpus) -> str:
@@ -194,11 +209,12 @@ def command(study: Study, corpus: Corpus) -> str:
     words += [w for d in study.defenses for w in ("--defense", d)]
     words += [w for a in setting.attacks for w in ("--attack", a)]
     optional = {
-        "--weights": setting.weights, "--freeze": setting.freeze, "--resize": source.resize, "--aux": source.aux, "--victims": source.victims,
-        "--group": source.group, "--limit": source.limit,
+        "--weights": setting.weights, "--freeze": setting.freeze, "--resize": source.resize, "--aux": source.aux,
+        "--victims": source.victims, "--group": source.group, "--limit": source.limit,
     }  # fmt: skip
     words += [w for key, value in optional.items() if value is not None for w in (key, str(value))]
-    words += ["--threat", setting.threat, "--effort", setting.effort, "--seeds", str(study.seeds), "--out", str(study.out)]
+    words += ["--threat", setting.threat, "--effort", setting.effort, "--seeds", str(study.seeds)]
+    words += ["--out", str(study.out)]
     return shlex.join(words)
 
 
@@ -216,7 +232,9 @@ def estimate(planned: Plan) -> float:
     training = 0 if untrained else len(seeds) * effort.task_epochs * len(corpus.task_train) * per_example
     epochs, _ = effort.attack_schedule("attribute", len(corpus.aux_train))
     drawn, _ = effort.attack_schedule("reconstruct", len(corpus.aux_train))
-    attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(corpus.aux_train) * per_example + 2 * len(corpus.hidden)
+    attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(
+        corpus.aux_train
+    ) * per_example + 2 * len(corpus.hidden)
     jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
     return (training + attacking * (missing + 2)) / jobs + 4
 
@@ -267,7 +285,9 @@ def _inline(planned: Plan, todo: Sequence[tuple[str, int]], limit: float | None,
                 listen(Event(label, "done", ended=True))
 
 
-def _pooled(planned: Plan, todo: Sequence[tuple[str, int]], jobs: int, limit: float | None, listen: Listener | None) -> None:
+def _pooled(
+    planned: Plan, todo: Sequence[tuple[str, int]], jobs: int, limit: float | None, listen: Listener | None
+) -> None:
     """Models first, seed by seed; a seed's trials start when its model is there."""
     study = planned.study
     context = multiprocessing.get_context("spawn")
@@ -282,7 +302,13 @@ def _pooled(planned: Plan, todo: Sequence[tuple[str, int]], jobs: int, limit: fl
             _drain(queue, listen)
             for future in done:
                 job = waiting.pop(future)
-                future.result()
+                try:
+                    future.result()
+                except BrokenProcessPool as problem:
+                    raise RunError(
+                        "a worker process ended without a word, usually for want of memory; "
+                        "run the same command with --jobs 1, finished trials are kept"
+                    ) from problem
                 if isinstance(job, int):
                     for trial in (t for t in todo if t[1] == job):
                         waiting[pool.submit(_trial, *trial, planned.calibrates(trial))] = trial
@@ -332,7 +358,8 @@ def _trial(defense: str, seed: int, calibrated: bool) -> None:
 
 
 def with_defaults(setting: Setting, corpus: Corpus) -> Setting:
-    """Fill in the network and the cut that suit the data, where none was given; a network of your own needs a cut of yours."""
+    """Fill in the network and the cut that suit the data, where none was given; a network of your own needs a cut of
+    yours."""
     model, at = models.default_model(corpus.kind, corpus.shape)
     if not setting.model:
         return replace(setting, model=model, at=setting.at or at)
@@ -344,7 +371,9 @@ def with_defaults(setting: Setting, corpus: Corpus) -> Setting:
     return setting
 
 
-def survey(reference: str, *, shape: str | None, classes: int, weights: Path | None, source: Source) -> list[dict[str, Any]]:
+def survey(
+    reference: str, *, shape: str | None, classes: int, weights: Path | None, source: Source
+) -> list[dict[str, Any]]:
     """Every legal cut of a network with what would travel (float16) and what the edge would compute."""
     if shape is None:
         corpus = source.load()

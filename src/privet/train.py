@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from privet.data.corpus import Corpus, Part
 from privet.errors import DataError, SpecError, unknown
@@ -85,6 +85,13 @@ def labelled(part: Part, labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return cast("np.ndarray[Any, Any]", np.flatnonzero(labels >= 0))
 
 
+def some(rows: np.ndarray[Any, Any], limit: int | None, seed: int) -> np.ndarray[Any, Any]:
+    """At most `limit` of these rows, drawn at random and in their old order: files are often sorted by class."""
+    if limit is None or len(rows) <= limit:
+        return rows
+    return cast("np.ndarray[Any, Any]", np.sort(np.random.default_rng([seed, 6]).choice(rows, limit, replace=False)))
+
+
 def batches(n: int, size: int, generator: np.random.Generator) -> Iterator[np.ndarray[Any, Any]]:
     """Shuffled index batches; a last batch of one is left out, because batch normalization cannot take it."""
     order = generator.permutation(n)
@@ -95,10 +102,18 @@ def batches(n: int, size: int, generator: np.random.Generator) -> Iterator[np.nd
 
 
 @torch.no_grad()
-def predict(model: Callable[[Tensor], Tensor], x: np.ndarray[Any, Any] | Tensor, device: torch.device | str = "cpu", batch: int = 256) -> Tensor:
-    """Outputs of a model in eval mode over stored examples or tensors, on the CPU."""
+def predict(
+    model: Callable[[Tensor], Tensor],
+    x: np.ndarray[Any, Any] | Tensor,
+    device: torch.device | str | None = None,
+    batch: int = 256,
+) -> Tensor:
+    """Outputs of a model in eval mode over stored examples or tensors, on the CPU; it computes where its parameters
+    are."""
     if isinstance(model, nn.Module):
         model.eval()
+        device = device or next((p.device for p in model.parameters()), None)
+    device = device or "cpu"
     outputs = []
     for start in range(0, len(x), batch):
         rows = x[start : start + batch]
@@ -125,14 +140,18 @@ def fit_task(
     train, val = corpus.task_train, corpus.task_val
     index = labelled(train, train.y)
     if len(index) < 2:
-        raise DataError(f"the part task_train has {len(index)} labelled examples of {corpus.target!r}; training needs at least 2")
+        raise DataError(
+            f"the part task_train has {len(index)} labelled examples of {corpus.target!r}; training needs at least 2"
+        )
     moving = [p for name, p in model.named_parameters() if name not in frozen]
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[float] = []
     if not moving:
         return {"task_val_accuracy": history, "trained": False}
     optimizer = torch.optim.Adam(moving, lr=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [max(1, round(effort.task_epochs * p)) for p in (0.4, 0.8)])
+    schedule = torch.optim.lr_scheduler.MultiStepLR(
+        optimizer, [max(1, round(effort.task_epochs * p)) for p in (0.4, 0.8)]
+    )
     generator = np.random.default_rng([seed, 1])
     best, best_state = -1.0, copy.deepcopy(model.state_dict())
     with torch.random.fork_rng(devices=[]):
@@ -141,7 +160,9 @@ def fit_task(
             _train_mode(model, frozen)
             for rows in batches(len(index), effort.batch, generator):
                 picked = index[rows]
-                loss = F.cross_entropy(model(inputs(train.x[picked], device)), torch.from_numpy(train.y[picked]).to(device))
+                loss = F.cross_entropy(
+                    model(inputs(train.x[picked], device)), torch.from_numpy(train.y[picked]).to(device)
+                )
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -175,11 +196,17 @@ def fine_tune_server(
 ) -> dict[str, Any]:
     """Teach the server half, in place, to work behind an obfuscator; the edge half stays as it is.
 
-    Representations of task_train are computed once, noise is drawn afresh in every epoch. The epoch with the best accuracy on
-    obfuscated task_val is kept, the untouched server among the candidates. A frozen or mode-baked server is left alone.
+    Representations of task_train are computed once, noise is drawn afresh in every epoch. The epoch with the best
+    accuracy on obfuscated task_val is kept, the untouched server among the candidates. A frozen or mode-baked server is
+    left alone.
     """
     if "server" in split.frozen or split.tracer == "export":
-        return {"server_tuned": False, "why": "the server half is frozen" if "server" in split.frozen else "the server half was traced by torch.export"}
+        return {
+            "server_tuned": False,
+            "why": "the server half is frozen"
+            if "server" in split.frozen
+            else "the server half was traced by torch.export",
+        }
     device = next(split.server.parameters(), torch.zeros(0)).device
     train, val = corpus.task_train, corpus.task_val
     rows, val_rows = labelled(train, train.y), labelled(val, val.y)
@@ -193,7 +220,10 @@ def fine_tune_server(
             return obfuscate(part.to(device), *noise)
 
     def score() -> float:
-        right = [(split.server(emitted(z_val[i : i + 256])).argmax(1).cpu() == y_val[i : i + 256]).sum() for i in range(0, len(z_val), 256)]
+        right = [
+            (split.server(emitted(z_val[i : i + 256])).argmax(1).cpu() == y_val[i : i + 256]).sum()
+            for i in range(0, len(z_val), 256)
+        ]
         return float(sum(int(r) for r in right)) / max(1, len(z_val))
 
     optimizer = torch.optim.Adam(split.server.parameters(), lr=5e-4, fused=True)

@@ -25,14 +25,19 @@ def read(pictures: list[bytes], resize: str | None = None) -> Decoded:
     return decode(Pictures(len(pictures), pictures.__getitem__, "key", "here"), parse_resize(resize))
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG that promises width x height pixels and holds next to nothing."""
+def bomb(width: int, height: int, filled: bool = False) -> bytes:
+    """A PNG that promises width x height pixels and holds next to nothing, or (filled) all of them in few bytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes((width + 1) * height if filled else 1)))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,6 +121,12 @@ def test_hostile_pictures_are_skipped_and_counted(name: str, tmp_path: Path, mak
     assert any("1 pictures in" in note and "row 7" in note for note in c.notes)
     with pytest.raises(DataError, match="row 7"):
         load(str(file), target="y", hidden=["s"], on_bad="stop")
+
+
+def test_a_real_bomb_is_refused_by_its_header(make: Any) -> None:
+    decoded = read([*make.noise(2), bomb(9_000, 9_000, filled=True)])
+    assert decoded.why.tolist() == ["9000x9000 pixels, more than 64 million"]
+    assert read([bomb(7_000, 70, filled=True)], "10").x.shape == (1, 1, 10, 10)
 
 
 def test_mostly_bad_is_refused(make: Any) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import EFFORT, SPLITS, corpus, pictures
 
 from privet.defenses.coin_flip import CoinFlip
 from privet.train import predict
+from tiny import EFFORT, SPLITS, corpus, pictures
 
 
 @pytest.mark.parametrize("cut", ["conv", "vector"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tiny import EFFORT, conv_split, corpus, pictures
 
 from privet.defenses.gaussian import Gaussian, GaussianObfuscator
+from tiny import EFFORT, conv_split, corpus, pictures
 
 
 def test_equation() -> None:

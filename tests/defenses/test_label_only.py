@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import EFFORT, conv_split, corpus, pictures
 
 from privet.defenses.label_only import LabelObfuscator, LabelOnly
+from tiny import EFFORT, conv_split, corpus, pictures
 
 
 @pytest.mark.parametrize(("classes", "bits"), [(2, 1), (3, 2), (8, 3), (9, 4), (1000, 10)])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tiny import EFFORT, conv_split, corpus, pictures
 
 from privet.defenses.none import Nothing
+from tiny import EFFORT, conv_split, corpus, pictures
 
 
 def test_z_travels() -> None:

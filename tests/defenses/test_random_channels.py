@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import EFFORT, SPLITS, corpus, pictures
 
 from privet.data.corpus import Corpus
 from privet.defense import Defended
 from privet.defenses.random_channels import FixedChannels, RandomChannels, RandomMask
 from privet.payload import Array
+from tiny import EFFORT, SPLITS, corpus, pictures
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,18 @@ def test_every_mask_keeps_exactly_k(data: Corpus, cut: str, ratio: float, kept: 
 
 def test_share_is_rounded_as_written() -> None:
     """0.29 of 100 channels is 29, although 0.29 * 100 is 28.999... in floating point."""
-    from tiny import vector_split
     from torch import nn
 
     from privet.split import Split
+    from tiny import vector_split
 
-    wide = Split(nn.Sequential(vector_split().edge, nn.Linear(12, 100)), nn.Linear(100, 2), "cut", (100,), frozen=frozenset({"server"}))
+    wide = Split(
+        nn.Sequential(vector_split().edge, nn.Linear(12, 100)),
+        nn.Linear(100, 2),
+        "cut",
+        (100,),
+        frozen=frozenset({"server"}),
+    )
     assert RandomChannels(0.29, "fixed").fit(wide, corpus(), effort=EFFORT, seed=0).log["kept"] == 71
 
 

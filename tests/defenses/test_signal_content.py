@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import EFFORT, conv_split, corpus, pictures, seeded, vector_split
 from torch import Tensor, nn
 
 from privet.data.corpus import Corpus, Part
@@ -15,7 +15,8 @@ from privet.defense import Defended, ServerHalf
 from privet.defenses.signal_content import SignalContent, SignalObfuscator, first_linear
 from privet.errors import CutError, SpecError
 from privet.split import Split, split
-from privet.train import Effort, accuracy, fit_task, predict
+from privet.train import accuracy, fit_task, predict
+from tiny import EFFORT, conv_split, corpus, pictures, seeded, vector_split
 
 RANK = 10
 
@@ -162,7 +163,9 @@ def test_branches_and_misfits_refused(data: Corpus) -> None:
 
     with pytest.raises(CutError, match="2 operators"):
         first_linear(Branch())
-    rows = Split(conv_split().edge, nn.Sequential(nn.Linear(6, 2), nn.Flatten(), nn.Linear(48, 2)).eval(), "cut", (4, 6, 6))
+    rows = Split(
+        conv_split().edge, nn.Sequential(nn.Linear(6, 2), nn.Flatten(), nn.Linear(48, 2)).eval(), "cut", (4, 6, 6)
+    )
     with pytest.raises(CutError, match="takes 6 values"):
         fit(data, 1, given=rows)
 
@@ -201,11 +204,19 @@ def test_digits_keep_their_accuracy() -> None:
     for role, start, stop in zip(roles, edges, edges[1:], strict=False):
         rows = order[start:stop]
         ids = np.array([f"{i:016x}" for i in rows])
-        made[role] = Part(ids, rows.astype(np.int64), x[rows], (digit[rows] >= 5).astype(np.int64), {"digit": digit[rows].astype(np.int64)})
+        made[role] = Part(
+            ids,
+            rows.astype(np.int64),
+            x[rows],
+            (digit[rows] >= 5).astype(np.int64),
+            {"digit": digit[rows].astype(np.int64)},
+        )
     classes = {"high": ("0-4", "5-9"), "digit": tuple("0123456789")}
     digits = Corpus("digits", "image", "high", ("digit",), (), classes, made)
-    model = seeded(nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 2)))
-    fit_task(model, digits, effort=Effort.named("quick"), seed=0)
+    model = seeded(
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 2))
+    )
+    fit_task(model, digits, effort=replace(EFFORT, task_epochs=30, batch=64), seed=0)
     whole = accuracy(model, digits.victim)
     given = Split(model[:3], model[3:], "2", (128,))
     defended = SignalContent(8).fit(given, digits, effort=EFFORT, seed=0)

@@ -70,7 +70,7 @@ def findings(
     utility: dict[str, float],
     rng: np.random.Generator,
 ) -> list[Row]:
-    """Rows of every defense, attribute, attack and metric; `hidden` holds floor and undefended accuracy, `kept` leakage."""
+    """Rows of every defense, attribute, attack and metric; `hidden` holds floor and undefended, `kept` leakage."""
     rows = []
     for position, (name, (floor, raw)) in enumerate(hidden.items()):
         scales = {"accuracy": (floor, raw)} | {
@@ -180,7 +180,7 @@ def blurred(x: np.ndarray, keep: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def calibration(hidden: list[str], pictures: bool, failing: str = "") -> tuple[Check, ...]:
-    """Every attack against the constant and the planted bit; `failing` names an attribute whose linear probe is blind."""
+    """Every attack against the constant and the planted bit; `failing` is an attribute with a blind linear probe."""
     checks = []
     for name in hidden:
         for attack in ATTACKS:
@@ -212,7 +212,7 @@ def study(
     raised = {f for r in rows for f in r.flags} | ({"calibration_failed"} if failing else set()) | set(data["flags"])
     fields: dict[str, Any] = {
         "title": f"What {data['name']} still tells at flatten",
-        "command": f"privet audit --data {data['name']} --target {data['target']['name']} --hidden {','.join(hidden)} --seeds 3",
+        "command": f"privet audit --data {data['name']} --hidden {','.join(hidden)} --seeds 3",
         "folder": "runs/4be1",
         "data": data,
         "model": "cnn",
@@ -220,8 +220,8 @@ def study(
         "cut_shape": (64, 6, 6),
         "threat": {
             "name": "server",
-            "paragraph": "The server is honest but curious: it answers as agreed and keeps every payload. It knows both halves and "
-            "the obfuscator, and owns people of its own whose inputs, payloads and hidden attributes it knows.",
+            "paragraph": "The server is honest but curious: it answers as agreed and keeps every payload. It knows "
+            "both halves and the obfuscator, and owns people of its own whose inputs and hidden attributes it knows.",
         },
         "effort": "standard",
         "seeds": (0, 1, 2),

@@ -1,9 +1,10 @@
-"""Decoder: a network that draws the input from the payload (Dosovitskiy and Brox 2016, arXiv:1506.02753; He et al. 2019, ACSAC, as
-the "inverse network" against split inference).
+"""Decoder: a network that draws the input from the payload (Dosovitskiy and Brox 2016, arXiv:1506.02753; He et al.
+2019, ACSAC, as the "inverse network" against split inference).
 
     minimize  mean (r(payload) - x)^2
 
-Deviations: a light sub-pixel decoder with a low-rank dense shortcut; early stopping on aux_val; tables get a perceptron.
+Deviations: a light sub-pixel decoder with a low-rank dense shortcut; early stopping on aux_val; tables get a
+perceptron.
 """
 
 from __future__ import annotations

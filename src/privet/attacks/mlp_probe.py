@@ -1,5 +1,5 @@
-"""MLP probe: two hidden layers on the standardized payload, the usual attribute-inference adversary (Song and Shmatikov 2019,
-"Overlearning reveals sensitive attributes").
+"""MLP probe: two hidden layers on the standardized payload, the usual attribute-inference adversary (Song and Shmatikov
+2019, "Overlearning reveals sensitive attributes").
 
     minimize  CE(mlp(payload), s)
 

@@ -1,5 +1,5 @@
-"""Server probe: the server's own architecture, fresh weights, trained on the hidden attribute (paper 003, section 5.1: "we use the
-same architecture for the adversary's model as the server model").
+"""Server probe: the server's own architecture, fresh weights, trained on the hidden attribute (paper 003, section 5.1:
+"we use the same architecture for the adversary's model as the server model").
 
     minimize  CE(h'(z'), s)
 

@@ -1,1 +1,2 @@
-"""Fresh adversaries against a defended split: threats, floors, the battery, its checks, and the estimates that come out."""
+"""Fresh adversaries against a defended split: threats, floors, the battery, its checks, and the estimates that come
+out."""

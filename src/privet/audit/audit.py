@@ -1,7 +1,7 @@
 """One audit: encode once, attack with everything the threat grants, keep every prediction.
 
-The views are decoded from the very bytes that would travel. What comes out is evidence for each victim, not a summary: the
-intervals, the selection and the flags are computed from it later and can be computed again.
+The views are decoded from the very bytes that would travel. What comes out is evidence for each victim, not a summary:
+the intervals, the selection and the flags are computed from it later and can be computed again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from privet.audit.threat import Threat
 from privet.data.corpus import Corpus, Part
 from privet.defense import Defended
 from privet.payload import Array, Payload
-from privet.train import Effort, inputs
+from privet.train import Effort, inputs, some
 
 DRAWS = 3
 PICTURES = 8
@@ -45,11 +45,15 @@ class Evidence:
     """Predictions for every victim and scores on aux_val, under flat names such as `posterior/race/mlp_probe`."""
 
     arrays: dict[str, Array] = field(default_factory=dict)
-    selection: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # attribute -> attack -> metric -> aux_val
+    selection: dict[str, dict[str, dict[str, float]]] = field(
+        default_factory=dict
+    )  # attribute -> attack -> metric -> aux_val
     logs: dict[str, Any] = field(default_factory=dict)
 
 
-def observe(defended: Defended, corpus: Corpus, threat: Threat, seed: int, device: torch.device | str = "cpu") -> Observed:
+def observe(
+    defended: Defended, corpus: Corpus, threat: Threat, seed: int, device: torch.device | str = "cpu"
+) -> Observed:
     """Send everybody's payload and read it back, each role with noise of its own."""
     generator = np.random.default_rng([seed, 5])
     queries = threat.queries if defended.stochastic else 1
@@ -69,7 +73,12 @@ def observe(defended: Defended, corpus: Corpus, threat: Threat, seed: int, devic
 
 
 def _send(
-    defended: Defended, part: Part, corpus: Corpus, threat: Threat, generator: np.random.Generator, device: torch.device | str
+    defended: Defended,
+    part: Part,
+    corpus: Corpus,
+    threat: Threat,
+    generator: np.random.Generator,
+    device: torch.device | str,
 ) -> tuple[View, Array, int]:
     signature = defended.obfuscator.signature
     flat, z, answers, saturated = [], [], [], 0
@@ -105,11 +114,19 @@ def attack(
 ) -> Evidence:
     """Run every attack against every hidden attribute and against the input itself."""
     evidence = Evidence()
-    plan = [(name, a, goal) for name, a in attacks.items() for goal in (corpus.hidden if a.goal == "attribute" else ("input",))]
+    plan = [
+        (name, a, goal)
+        for name, a in attacks.items()
+        for goal in (corpus.hidden if a.goal == "attribute" else ("input",))
+    ]
     for index, (name, method, goal) in enumerate(plan):
         if report:
             report(f"{name} on {goal}", index, len(plan))
-        material = attribute_material(observed, corpus, threat, goal) if method.goal == "attribute" else _input_material(observed, corpus, threat)
+        material = (
+            attribute_material(observed, corpus, threat, goal, seed)
+            if method.goal == "attribute"
+            else _input_material(observed, corpus, threat, seed)
+        )
         outcome = battery.run(method, material, observed.victims, effort=effort, seed=seed, device=device)
         evidence.logs[f"{goal}/{name}"] = outcome.log
         if method.goal == "attribute":
@@ -121,11 +138,10 @@ def attack(
     return evidence
 
 
-def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attribute: str) -> Material:
-    """The labelled people of aux, as many as the threat owns."""
+def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Material:
+    """The labelled people of aux, as many as the threat owns: some to learn from, a quarter as many to choose on."""
     train, val = (np.flatnonzero(corpus.parts[role].s[attribute] >= 0) for role in ("aux_train", "aux_val"))
-    train = train[: threat.labels]
-    val = val[: threat.labels]
+    train, val = some(train, threat.labels, seed), some(val, _quarter(threat.labels), seed)
     return Material(
         [view.rows(torch.from_numpy(train)) for view in observed.train],
         torch.from_numpy(corpus.aux_train.s[attribute][train]),
@@ -135,15 +151,20 @@ def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attri
     )
 
 
-def _input_material(observed: Observed, corpus: Corpus, threat: Threat) -> Material:
-    train, val = (torch.arange(len(corpus.parts[role]))[: threat.pairs] for role in ("aux_train", "aux_val"))
+def _input_material(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Material:
+    train = some(np.arange(len(corpus.aux_train)), threat.pairs, seed)
+    val = some(np.arange(len(corpus.aux_val)), _quarter(threat.pairs), seed)
     return Material(
-        [view.rows(train) for view in observed.train],
-        inputs(corpus.aux_train.x[: len(train)]),
-        [view.rows(val) for view in observed.val],
-        inputs(corpus.aux_val.x[: len(val)]),
+        [view.rows(torch.from_numpy(train)) for view in observed.train],
+        inputs(corpus.aux_train.x[train]),
+        [view.rows(torch.from_numpy(val)) for view in observed.val],
+        inputs(corpus.aux_val.x[val]),
         corpus.shape,
     )
+
+
+def _quarter(owned: int | None) -> int | None:
+    return None if owned is None else max(2, owned // 4)
 
 
 def attribute_scores(posterior: Array, s: Array) -> dict[str, float]:
@@ -157,17 +178,24 @@ def picture_scores(x_hat: Tensor, x: Tensor) -> dict[str, Array]:
     truth, drawn = x.numpy(), x_hat.numpy()
     scores = {"psnr": metrics.psnr(truth, drawn, data_range=1.0)}
     if x.dim() == 4 and min(x.shape[2:]) >= 7:
-        scores["ssim"] = np.concatenate([metrics.ssim(t, d, data_range=1.0) for t, d in zip(_chunks(truth), _chunks(drawn), strict=True)])
+        scores["ssim"] = np.concatenate(
+            [metrics.ssim(t, d, data_range=1.0) for t, d in zip(_chunks(truth), _chunks(drawn), strict=True)]
+        )
     return scores
 
 
-def reference(observed: Observed, corpus: Corpus, threat: Threat) -> Evidence:
+def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Evidence:
     """The floors, from the undefended observation: what an adversary reaches without any payload."""
     evidence = Evidence()
     answers = corpus.n_classes(corpus.target)
     for attribute in corpus.hidden:
-        aux, classes = np.flatnonzero(corpus.aux_train.s[attribute] >= 0)[: threat.labels], corpus.n_classes(attribute)
-        s, answer, victims = corpus.aux_train.s[attribute][aux], observed.answers["aux_train"][aux], observed.answers["victim"]
+        classes = corpus.n_classes(attribute)
+        aux = some(np.flatnonzero(corpus.aux_train.s[attribute] >= 0), threat.labels, seed)
+        s, answer, victims = (
+            corpus.aux_train.s[attribute][aux],
+            observed.answers["aux_train"][aux],
+            observed.answers["victim"],
+        )
         name = f"floor/{attribute}"
         evidence.arrays[f"{name}/majority"] = floors.majority(s, classes, len(victims)).numpy()
         evidence.arrays[f"{name}/label_only"] = floors.label_only(s, answer, victims, classes, answers).numpy()
@@ -182,11 +210,15 @@ def reference(observed: Observed, corpus: Corpus, threat: Threat) -> Evidence:
     return evidence
 
 
-def _keep_pictures(evidence: Evidence, name: str, drawn: Tensor, victims: Part, drawn_val: Tensor, val: Tensor) -> dict[str, float]:
+def _keep_pictures(
+    evidence: Evidence, name: str, drawn: Tensor, victims: Part, drawn_val: Tensor, val: Tensor
+) -> dict[str, float]:
     for metric, values in picture_scores(drawn, inputs(victims.x)).items():
         evidence.arrays[f"score/input/{name}/{metric}"] = values
     if drawn.dim() == 4:
-        evidence.arrays[f"picture/{name}"] = (drawn[shown(len(victims))] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+        evidence.arrays[f"picture/{name}"] = (
+            (drawn[shown(len(victims))] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+        )
     return {metric: float(values.mean()) for metric, values in picture_scores(drawn_val, val).items()}
 
 

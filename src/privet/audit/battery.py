@@ -1,12 +1,13 @@
 """The battery: trains every probe the same way and runs every solver, on views that were encoded once.
 
-Adversaries learn on aux_train, choose epoch and setting on aux_val, and only then meet the victims. With several payloads per
-victim their posteriors are averaged. Randomness comes from the seed alone.
+Adversaries learn on aux_train, choose epoch and setting on aux_val, and only then meet the victims. With several
+payloads per victim their posteriors are averaged. Randomness comes from the seed alone.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from privet.attack import Posterior, Probe, Setting, Solver, View
 from privet.train import Effort, Progress, batches
@@ -24,7 +25,8 @@ from privet.train import Effort, Progress, batches
 class Material:
     """Everything an adversary may learn from: several draws of aux payloads, and what it knows about those people.
 
-    `known` are labels [N] int64 (attribute goals) or inputs [N, ...] float32 in [0, 1] (reconstruction). `outputs` is (K,) or the input's shape.
+    `known` are labels [N] int64 (attribute goals) or inputs [N, ...] float32 in [0, 1] (reconstruction). `outputs` is
+    (K,) or the input's shape.
     """
 
     train: Sequence[View]
@@ -72,13 +74,25 @@ def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int) -
     train = material.train[0]
     known = material.known
     if len(material.train) > 1:
-        train = replace(train, flat=torch.cat([v.flat for v in material.train]), z=None if train.z is None else torch.cat([v.z for v in material.train if v.z is not None]))
+        train = replace(
+            train,
+            flat=torch.cat([v.flat for v in material.train]),
+            z=None if train.z is None else torch.cat([v.z for v in material.train if v.z is not None]),
+        )
         known = known.repeat(len(material.train))
-    return solver.fit(train, known, material.val[0], material.known_val, classes=material.outputs[0], effort=effort, seed=seed)
+    return solver.fit(
+        train, known, material.val[0], material.known_val, classes=material.outputs[0], effort=effort, seed=seed
+    )
 
 
-def _fit_probe(probe: Probe, material: Material, effort: Effort, seed: int, device: torch.device | str, progress: Progress) -> tuple[Posterior, dict[str, Any]]:
-    scale = _Scale.of(probe.features(material.train[0])) if probe.standardize else _Scale(torch.tensor(0.0), torch.tensor(1.0))
+def _fit_probe(
+    probe: Probe, material: Material, effort: Effort, seed: int, device: torch.device | str, progress: Progress
+) -> tuple[Posterior, dict[str, Any]]:
+    scale = (
+        _Scale.of(probe.features(material.train[0]))
+        if probe.standardize
+        else _Scale(torch.tensor(0.0), torch.tensor(1.0))
+    )
     draws = [scale(probe.features(view)) for view in material.train]
     held = scale(probe.features(material.val[0]))
     loss = _reconstruction_loss if probe.goal == "reconstruct" else F.cross_entropy
@@ -90,19 +104,35 @@ def _fit_probe(probe: Probe, material: Material, effort: Effort, seed: int, devi
         tick = _ticker(progress, index * epochs, len(grid) * epochs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1009 + index)
-            network = probe.network(material.train[0].rows(torch.arange(min(8, len(draws[0])))), material.outputs).to(device)
-            value, at = _train(network, draws, material.known, held, material.known_val, setting, loss, epochs, patience, effort.batch, seed + index, device, tick)
-        log["settings"].append({"setting": vars(setting), "val_loss": value, "best_epoch": at, "epochs": epochs})
+            network = probe.network(material.train[0].rows(torch.arange(min(8, len(draws[0])))), material.outputs).to(
+                device
+            )
+            value, at = _train(
+                network,
+                draws,
+                material.known,
+                held,
+                material.known_val,
+                setting,
+                loss,
+                epochs,
+                patience,
+                effort.batch,
+                seed + index,
+                device,
+                tick,
+            )
+        shown = value if math.isfinite(value) else None  # infinite where training diverged from its first step
+        log["settings"].append({"setting": vars(setting), "val_loss": shown, "best_epoch": at, "epochs": epochs})
         if best is None or value < best[0]:
-            best = (value, network)
+            best, log["underfit"] = (value, network), at >= epochs
     assert best is not None, "a probe has at least one setting"
     network = best[1].eval()
-    log["underfit"] = min(log["settings"], key=lambda s: float(s["val_loss"]))["best_epoch"] >= epochs
 
     @torch.no_grad()
     def predict(view: View) -> Tensor:
         features = scale(probe.features(view))
-        outputs = torch.cat([network(rows.to(device)).cpu() for rows in features.split(512)])
+        outputs = torch.cat([network(rows.to(device)).cpu() for rows in torch.split(features, 512)])
         return outputs if probe.goal == "reconstruct" else outputs.softmax(1)
 
     return predict, log
@@ -125,7 +155,9 @@ def _train(
 ) -> tuple[float, int]:
     """Adam with decoupled weight decay, early stopping on aux_val; the best epoch's weights stay in the network."""
     generator = np.random.default_rng([seed, 4])
-    optimizer = torch.optim.AdamW(network.parameters(), lr=setting.learning_rate, weight_decay=setting.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=setting.learning_rate, weight_decay=setting.weight_decay, fused=True
+    )
     best, best_at, best_state = float("inf"), 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, epochs + 1):
         network.train()
@@ -137,7 +169,10 @@ def _train(
             optimizer.step()
         network.eval()
         with torch.no_grad():
-            sums = [float(loss(network(f.to(device)), k.to(device))) * len(k) for f, k in zip(held.split(512), known_val.split(512), strict=True)]
+            sums = [
+                float(loss(network(f.to(device)), k.to(device))) * len(k)
+                for f, k in zip(torch.split(held, 512), torch.split(known_val, 512), strict=True)
+            ]
         current = sum(sums) / max(1, len(known_val))
         tick(epoch)
         if current < best - 1e-5:

@@ -1,8 +1,8 @@
 """Floors: what an adversary reaches without the payload. A leakage figure means only what stands above them.
 
-`majority` knows the frequencies among its own people; `label_only` knows the server's answer yhat, which any working service
-reveals (the undefended model's, one floor for all defenses of a comparison); `imputation` adds the side information that the
-threat grants; `mean_image` draws the average of its own people.
+`majority` knows the frequencies among its own people; `label_only` knows the server's answer yhat, which any working
+service reveals (the undefended model's, one floor for all defenses of a comparison); `imputation` adds the side
+information that the threat grants; `mean_image` draws the average of its own people.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def mean_image(aux: Tensor, n: int) -> Tensor:
 
 
 def one_hot(columns: list[Array], classes: list[int]) -> Array:
-    """Columns of labels as one-hot blocks side by side; a missing label (-1) is a row of zeros in its block, [n, sum K]."""
+    """Columns of labels as one-hot blocks side by side; a missing label (-1) is a row of zeros in its block, [n, sum
+    K]."""
     blocks = []
     for labels, size in zip(columns, classes, strict=True):
         block = np.zeros((len(labels), size), dtype=np.float32)

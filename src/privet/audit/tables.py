@@ -1,7 +1,7 @@
 """Tables: every statistic of a trial under the same bootstrap weights, so that trials can be compared person by person.
 
-A table is [1 + R]: the statistic itself, then R replicates in which the victims' groups are drawn with replacement. The weights
-depend on the groups alone, so the tables of two trials on the same victims are paired.
+A table is [1 + R]: the statistic itself, then R replicates in which the victims' groups are drawn with replacement. The
+weights depend on the groups alone, so the tables of two trials on the same victims are paired.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ TARGET = "(target)"
 
 
 def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int) -> dict[str, Array]:
-    """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors, `table/(target)/answer/accuracy` for utility."""
+    """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors,
+    `table/(target)/answer/accuracy` for utility."""
     victim = corpus.victim
     everybody = weights(victim.groups, replicates, seed=0)
     known = victim.y >= 0

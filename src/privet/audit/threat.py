@@ -11,8 +11,9 @@ from privet.errors import SpecError, ThreatError, unknown
 
 @dataclass(frozen=True)
 class Threat:
-    """An adversary's knowledge. `labels` and `pairs` are how many labelled payloads and (input, payload) pairs it owns (None: all of
-    aux), `queries` how many payloads of one victim input it sees, `side` the attributes of a victim that it knows already."""
+    """An adversary's knowledge. `labels` and `pairs` are how many labelled payloads and (input, payload) pairs it owns
+    (None: all of aux), `queries` how many payloads of one victim input it sees, `side` the attributes of a victim that
+    it knows already."""
 
     name: str
     paragraph: str
@@ -35,7 +36,8 @@ class Threat:
         missing = sorted(attack.needs - self.grants)
         if not missing:
             return None
-        return f"{registry.method_name(attack)} needs {' and '.join(missing)}, which the threat {self.name!r} does not grant"
+        wanted = f"{registry.method_name(attack)} needs {' and '.join(missing)}"
+        return f"{wanted}, which the threat {self.name!r} does not grant"
 
     def describe(self) -> dict[str, str]:
         """Name and paragraph, with the side information in words."""
@@ -49,29 +51,34 @@ THREATS = {
     for threat in (
         Threat(
             "server",
-            "The server is honest but curious: it answers as agreed and keeps every payload. It knows the architecture and weights of both "
-            "halves and the obfuscator, and owns people of its own (the aux part) whose inputs, payloads and hidden attributes it knows. "
+            "The server is honest but curious: it answers as agreed and keeps every payload. It knows the "
+            "architecture and weights of both "
+            "halves and the obfuscator, and owns people of its own (the aux part) whose inputs, payloads and hidden "
+            "attributes it knows. "
             "It sees one payload of each victim.",
             _ALL,
         ),
         Threat(
             "eavesdropper",
-            "Somebody reads the payloads on their way and knows neither the networks nor the obfuscator. By running the app on people of "
-            "its own (the aux part) it owns payloads with known inputs and hidden attributes. It sees one payload of each victim.",
+            "Somebody reads the payloads on their way and knows neither the networks nor the obfuscator. By running "
+            "the app on people of "
+            "its own (the aux part) it owns payloads with known inputs and hidden attributes. It sees one payload of "
+            "each victim.",
             frozenset({"labels", "pairs"}),
         ),
         Threat(
             "few_labels",
-            "The curious server with little data: it knows both halves and the obfuscator, but owns only 200 people whose inputs, payloads "
-            "and hidden attributes it knows. It sees one payload of each victim.",
+            "The curious server with little data: it knows both halves and the obfuscator, but owns only 250 people "
+            "(200 to learn from, 50 to choose on) whose inputs, payloads and hidden attributes it knows. It sees one "
+            "payload of each victim.",
             _ALL,
             labels=200,
             pairs=200,
         ),
         Threat(
             "repeated",
-            "The curious server, asked again and again: it knows both halves and the obfuscator, owns the aux people, and sees eight "
-            "payloads of the same input of each victim, so that fresh noise averages out.",
+            "The curious server, asked again and again: it knows both halves and the obfuscator, owns the aux people, "
+            "and sees eight payloads of the same input of each victim, so that fresh noise averages out.",
             _ALL,
             queries=8,
         ),

@@ -1,4 +1,4 @@
-"""Gaussian noise on the representation, the server trained behind it (METHODS of additive-noise defenses; Dwork et al. 2006).
+"""Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of papers 000 and 003.
 
     z' = z + sigma * xi,   xi ~ N(0, I) fresh for every payload;   the server minimizes CE(h(z'), y)
 

@@ -143,7 +143,7 @@ def fold(server: nn.Module, found: FirstLinear, obfuscator: SignalObfuscator) ->
     folded = copy.deepcopy(server)
     weight = found.weight.detach().double()
     bias = weight @ obfuscator.mean.double() + (found.bias.detach().double() if found.bias is not None else 0)
-    layer = nn.utils.skip_init(nn.Linear, obfuscator.basis.shape[1], weight.shape[0])  # draws no random weights
+    layer = nn.Linear(obfuscator.basis.shape[1], weight.shape[0], device="meta")  # draws no random weights
     layer.weight = nn.Parameter((weight @ obfuscator.basis.double()).float(), requires_grad=False)
     layer.bias = nn.Parameter(bias.float(), requires_grad=False)
     folded.set_submodule(found.path, layer)

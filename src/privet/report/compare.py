@@ -48,7 +48,9 @@ def side(runs: Runs, folder: Path, defense: str | None) -> Side:
     choices = [d for d in runs.defenses if d != runs.reference] or runs.defenses
     if defense is None:
         if len(choices) != 1:
-            raise RunError(f"{folder} holds several defenses; write {folder}#DEFENSE with one of: {', '.join(runs.defenses)}")
+            raise RunError(
+                f"{folder} holds several defenses; write {folder}#DEFENSE with one of: {', '.join(runs.defenses)}"
+            )
         defense = choices[0]
     if defense not in runs.defenses:
         raise RunError(unknown("defense in this study", defense, runs.defenses))
@@ -56,9 +58,13 @@ def side(runs: Runs, folder: Path, defense: str | None) -> Side:
 
 
 def differences(a: Side, b: Side) -> list[Difference]:
-    """All paired differences that both sides hold. Raises RunError where they were not run on the same victims or share no seed."""
+    """All paired differences that both sides hold. Raises RunError where they were not run on the same victims or share
+    no seed."""
     if a.runs.plan["data_digest"] != b.runs.plan["data_digest"]:
-        raise RunError(f"{a.label} and {b.label} were not audited on the same people, so their victims cannot be paired; audit both on one data set")
+        raise RunError(
+            f"{a.label} and {b.label} were not audited on the same people, so their victims cannot be paired; audit "
+            "both on one data set"
+        )
     seeds = sorted({s for d, s in a.runs.runs if d == a.defense} & {s for d, s in b.runs.runs if d == b.defense})
     if not seeds:
         raise RunError(f"{a.label} and {b.label} share no finished seed; run both with the same --seeds")
@@ -77,7 +83,8 @@ def _headlines(one: Side) -> list[tuple[str, str]]:
 
 def _difference(a: Side, b: Side, goal: str, metric: str, attacks: tuple[str, str], seeds: list[int]) -> Difference:
     tables = [
-        [s.runs.runs[s.defense, seed].arrays[f"table/{goal}/{name}/{metric}"] for seed in seeds] for s, name in zip((a, b), attacks, strict=True)
+        [s.runs.runs[s.defense, seed].arrays[f"table/{goal}/{name}/{metric}"] for seed in seeds]
+        for s, name in zip((a, b), attacks, strict=True)
     ]
     people, groups = a.runs.people(goal)
     if tables[0][0].shape != tables[1][0].shape:

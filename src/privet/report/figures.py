@@ -147,10 +147,11 @@ def _capital(said: str) -> str:
 
 
 def _grid(plot: _Plot) -> list[str]:
-    name, frame, x, y = words.plain(plot.attribute), plot.frame, plot.x, plot.y
+    frame, x, y = plot.frame, plot.x, plot.y
+    name, target = (words.shorten(words.plain(n)) for n in (plot.attribute, plot.view.target))
     measured = {"psnr": "PSNR of the reconstruction, dB", "accuracy": f"victims whose {name} is recognized, %"}
     left = measured.get(plot.metric, f"{words.metric_name(plot.metric)} of the attack on {name}")
-    bottom = f"{words.plain(plot.view.target)} answered correctly, % \u2192"
+    bottom = f"{target} answered correctly, % \u2192"
     out = [line("grid", frame.left, y(t), frame.right, y(t)) for t in y.ticks()]
     out += [text("quiet", frame.left - 6, y(t) + 4, f"{t:g}", "end") for t in y.ticks()]
     out += [text("quiet", x(t), frame.bottom + 17, f"{t:g}", "middle") for t in x.ticks()]

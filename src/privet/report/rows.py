@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from privet.audit.checks import BATTERY, FLAGS, Check
+from privet.audit.checks import FLAGS, Check
 from privet.audit.estimate import Estimate, estimate, paired
 from privet.audit.tables import TARGET
 from privet.errors import RunError
@@ -48,7 +48,9 @@ class Runs:
         self.reference = str(plan["reference"])
         self.seeds = [s for s in plan["seeds"] if (self.reference, s) in runs]
         if not self.seeds:
-            raise RunError(f"no finished trial of the undefended reference in {plan['folder']}; run the study again to finish it")
+            raise RunError(
+                f"no finished trial of the undefended reference in {plan['folder']}; run the study again to finish it"
+            )
         self.defenses = [d for d in plan["defenses"] if any((d, s) in runs for s in self.seeds)]
         self.first = runs[self.reference, self.seeds[0]]
 
@@ -59,7 +61,11 @@ class Runs:
     def people(self, goal: str) -> tuple[int, int]:
         """Victims that carry this label, and their groups."""
         arrays = self.first.arrays
-        labels = arrays["victim/target"] if goal == TARGET else arrays.get(f"victim/hidden/{goal}", np.zeros(len(arrays["victim/target"])))
+        labels = (
+            arrays["victim/target"]
+            if goal == TARGET
+            else arrays.get(f"victim/hidden/{goal}", np.zeros(len(arrays["victim/target"])))
+        )
         known = labels >= 0
         return int(known.sum()), len(np.unique(arrays["victim/groups"][known]))
 
@@ -89,7 +95,9 @@ class Runs:
     def floors(self, goal: str, metric: str, like: str) -> dict[str, Cell]:
         """Every floor of a goal, from the undefended runs."""
         prefix, suffix = f"table/{goal}/floor:", f"/{metric}"
-        names = [k[len(prefix) : -len(suffix)] for k in self.first.arrays if k.startswith(prefix) and k.endswith(suffix)]
+        names = [
+            k[len(prefix) : -len(suffix)] for k in self.first.arrays if k.startswith(prefix) and k.endswith(suffix)
+        ]
         return {n: self.cell(self.reference, goal, f"floor:{n}", metric, like) for n in names}
 
     def floor(self, goal: str, metric: str, like: str) -> Cell:
@@ -106,7 +114,9 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
     goals = dict.fromkeys((row.attribute, row.metric) for row in rows)
     floors: dict[str, dict[str, dict[str, Estimate]]] = {}
     for goal, metric in goals:
-        floors.setdefault(goal, {})[metric] = {n: c.estimate() for n, c in runs.floors(goal, metric, runs.reference).items()}
+        floors.setdefault(goal, {})[metric] = {
+            n: c.estimate() for n, c in runs.floors(goal, metric, runs.reference).items()
+        }
     raised = dict.fromkeys(flag for row in rows for flag in row.flags)
     drawn = {d: _pictures(runs, d) for d in runs.defenses}
     return Results(
@@ -205,13 +215,14 @@ def _common_flags(runs: Runs, own: list[Run], utility: Estimate, seeds: int) -> 
 def _goal_flags(runs: Runs, goal: str, attack: str, checks: tuple[Check, ...]) -> list[str]:
     raised = []
     mine = [c for c in checks if c.attribute == goal and not c.passed]
-    if any(c.check != "planted_bit" or c.attack == BATTERY for c in mine):
+    if any(c.decisive for c in mine):
         raised.append("calibration_failed")
-    if any(c.check == "planted_bit" and c.attack == attack for c in mine):
+    if any(not c.decisive and c.attack == attack for c in mine):
         raised.append("weak_attack")
     if goal != INPUT:
         labels = runs.first.arrays[f"victim/hidden/{goal}"]
-        counts = np.bincount(labels[labels >= 0])
+        values = next(len(h["classes"]) for h in runs.plan["data"]["hidden"] if h["name"] == goal)
+        counts = np.bincount(labels[labels >= 0], minlength=values)
         raised += ["few_victims"] if counts.sum() < 100 else []
         raised += ["small_class"] if counts.min() < 20 else []
     return raised

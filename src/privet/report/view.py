@@ -60,7 +60,7 @@ class View:
         """Attribute -> the calibrations that failed; its numbers are not to be trusted."""
         found: dict[str, tuple[Check, ...]] = {}
         for check in self.results.checks:
-            if not check.passed:
+            if check.decisive and not check.passed:
                 found[check.attribute] = (*found.get(check.attribute, ()), check)
         return found
 

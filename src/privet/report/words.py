@@ -73,7 +73,8 @@ def marked(sentence: str) -> str:
     text = html.escape(sentence)
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
     text = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
-    return re.sub(rf"\([\d{MINUS}][^()]*\)", r'<span class="nb">\g<0></span>', text)
+    ends = rf"[\d{MINUS}.]+"
+    return re.sub(rf"\({ends}(?:{DASH}| to ){ends}\)", r'<span class="nb">\g<0></span>', text)
 
 
 def unmarked(sentence: str) -> str:

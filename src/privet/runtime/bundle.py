@@ -250,7 +250,7 @@ def _manifest(data: bytes) -> dict[str, Any]:
         raise RunError(f"{MANIFEST} is not JSON; {ANEW}") from error
     if not isinstance(manifest, dict) or not plain:
         raise RunError(f"{MANIFEST} is not canonical JSON (keys sorted, none twice), so it was edited; {ANEW}")
-    if manifest.get("format") != FORMAT:
+    if type(manifest.get("format")) is not int or manifest["format"] != FORMAT:
         raise RunError(f"this bundle has format {manifest.get('format')!r}, this privet reads {FORMAT}; {ANEW}")
     if manifest.get("split_hash") != split_hash(manifest):
         raise RunError(f"{MANIFEST} does not match its split_hash, so it was edited; {ANEW}")

@@ -43,7 +43,7 @@ def _layers(encoder: nn.TransformerEncoder, src: Any) -> Any:
 
 
 def follow_fx(model: nn.Module, x: torch.Tensor) -> Followed:
-    """Trace symbolically, in both modes; parts are the model's own submodules, with in-place operation turned off."""
+    """Trace symbolically, in both modes; parts are the model's own submodules."""
     recorder, graph, root = _symbolic(model, training=False)
     _, train_graph, _ = _symbolic(model, training=True)
     moded = _unfreeze_modes(graph, train_graph, model)
@@ -55,10 +55,6 @@ def follow_fx(model: nn.Module, x: torch.Tensor) -> Followed:
                 parts[node.target] = operator.attrgetter(node.target)(model)
             except AttributeError:  # a constant that the tracer made
                 parts[node.target] = operator.attrgetter(node.target)(root)
-    for part in parts.values():
-        for module in part.modules() if isinstance(part, nn.Module) else ():
-            if getattr(module, "inplace", False) is True:
-                module.inplace = False  # type: ignore[assignment] # a half must not change the tensor it is given
     return Followed(graph, recorder.calls, parts | moded)
 
 

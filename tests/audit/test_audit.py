@@ -1,0 +1,147 @@
+"""One audit: bytes out, bytes in, predictions for every victim, and no victim among the adversary's people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from studies import SMALL, halves, people, undefended
+
+from privet.attacks.boosted_trees import BoostedTrees
+from privet.attacks.decoder import Decoder
+from privet.attacks.mlp_probe import MlpProbe
+from privet.audit import audit
+from privet.audit.audit import Evidence
+from privet.audit.tables import tabulate
+from privet.audit.threat import Threat
+from privet.data.corpus import Corpus
+from privet.defenses.gaussian import Gaussian
+from privet.errors import DataError
+from privet.metrics import METRICS
+from privet.payload import Payload
+
+SERVER = Threat.named("server")
+
+
+def secretless(seed: int = 0) -> Corpus:
+    """People whose rows identify them and say nothing about s."""
+    return people(leak=0.0, classes=2, width=24, seed=seed)
+
+
+def best(corpus: Corpus) -> float:
+    """The best accuracy on the victims."""
+    seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
+    attacks = {"mlp_probe": MlpProbe(), "boosted_trees": BoostedTrees()}
+    arrays = audit.attack(seen, corpus, SERVER, attacks, effort=SMALL, seed=0).arrays
+    return max(float((p.argmax(1) == corpus.victim.s["s"]).mean()) for k, p in arrays.items() if "posterior" in k)
+
+
+def test_the_victims_are_not_among_the_adversarys_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fair: the floor. With the fault of training on the loader that is scored: far above it."""
+    corpus = secretless()
+    limit = 0.5 + 3 * (0.25 / len(corpus.victim)) ** 0.5
+    assert best(corpus) <= limit
+    fair = audit.attribute_material
+
+    def faulty(observed: audit.Observed, corpus: Corpus, threat: Threat, attribute: str) -> Any:
+        s = torch.from_numpy(corpus.victim.s[attribute])
+        material = fair(observed, corpus, threat, attribute)
+        return replace(material, train=observed.victims, known=s, val=observed.victims, known_val=s)
+
+    monkeypatch.setattr(audit, "attribute_material", faulty)
+    assert best(corpus) > limit + 0.1
+
+
+def test_a_corpus_refuses_parts_that_overlap() -> None:
+    corpus = secretless()
+    met = replace(corpus.aux_train, ids=corpus.aux_train.ids.copy())
+    met.ids[0] = corpus.victim.ids[0]
+    with pytest.raises(DataError, match="share 1 examples"):
+        replace(corpus, parts=corpus.parts | {"aux_train": met})
+    same = replace(corpus.aux_train, groups=corpus.aux_train.groups.copy())
+    same.groups[0] = corpus.victim.groups[0]
+    with pytest.raises(DataError, match="share 1 groups"):
+        replace(corpus, parts=corpus.parts | {"aux_train": same})
+
+
+def test_views_are_read_from_the_bytes_that_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = people()
+    sent: list[bytes] = []
+    original = Payload.to_bytes
+
+    def spy(self: Payload) -> bytes:
+        sent.append(original(self))
+        return sent[-1]
+
+    monkeypatch.setattr(Payload, "to_bytes", spy)
+    seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
+    assert sent
+    rounded = corpus.victim.x.astype(np.float16).astype(np.float32)
+    assert np.array_equal(seen.victims[0].flat.numpy(), rounded)
+    assert not np.array_equal(rounded, corpus.victim.x)
+
+
+def test_answers_are_those_of_the_half_that_ships() -> None:
+    corpus = people()
+    defended = undefended(corpus)
+    seen = audit.observe(defended, corpus, SERVER, 0)
+    logits = defended.split.server(torch.from_numpy(corpus.victim.x))
+    assert (seen.answers["victim"] == logits.argmax(1).numpy()).mean() > 0.98
+    assert set(seen.answers) == {"aux_train", "aux_val", "victim"}
+
+
+def test_noise_is_fresh_for_each_role_and_draw_and_follows_the_seed() -> None:
+    corpus = people()
+    noisy = Gaussian(sigma=1.0).fit(halves(corpus), corpus, effort=SMALL, seed=0)
+    seen, again, other = (audit.observe(noisy, corpus, SERVER, seed) for seed in (0, 0, 1))
+    assert len(seen.train) == audit.DRAWS
+    noise = [v.flat.numpy() - corpus.aux_train.x for v in seen.train]
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
+    rows = len(corpus.aux_val)
+    assert abs(np.corrcoef(noise[0][:rows].ravel(), (seen.val[0].flat.numpy() - corpus.aux_val.x).ravel())[0, 1]) < 0.2
+    assert torch.equal(seen.victims[0].flat, again.victims[0].flat)
+    assert not torch.equal(seen.victims[0].flat, other.victims[0].flat)
+
+
+def test_evidence_holds_everybody() -> None:
+    corpus = people()
+    seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
+    attacks = {"mlp_probe": MlpProbe(), "decoder": Decoder()}
+    told: list[tuple[str, int, int]] = []
+    evidence = audit.attack(
+        seen, corpus, SERVER, attacks, effort=SMALL, seed=0, report=lambda *stage: told.append(stage)
+    )
+    n = len(corpus.victim)
+    assert evidence.arrays["posterior/s/mlp_probe"].shape == (n, 3)
+    assert evidence.arrays["score/input/decoder/psnr"].shape == (n,)
+    assert "score/input/decoder/ssim" not in evidence.arrays
+    assert set(evidence.selection["s"]["mlp_probe"]) == set(METRICS)
+    assert set(evidence.logs) == {"s/mlp_probe", "input/decoder"}
+    assert told == [("mlp_probe on s", 0, 2), ("decoder on input", 1, 2)]
+
+
+def test_tables_start_with_the_statistic_itself() -> None:
+    corpus = people()
+    corpus.victim.s["s"][:20] = -1
+    generator = np.random.default_rng(0)
+    p = generator.dirichlet(np.ones(3), len(corpus.victim)).astype(np.float32)
+    evidence = Evidence({"posterior/s/guess": p, "floor/s/majority": p * 0 + 1 / 3, "score/input/decoder/psnr": p[:, 0]})
+    answers = corpus.victim.y.copy()
+    answers[:12] = 1 - answers[:12]
+    tables = tabulate(evidence, corpus, answers, 50)
+    assert {t.shape for t in tables.values()} == {(51,)}
+    known = corpus.victim.s["s"] >= 0
+    assert tables["table/s/guess/accuracy"][0] == (p[known].argmax(1) == corpus.victim.s["s"][known]).mean()
+    assert tables["table/(target)/answer/accuracy"][0] == pytest.approx(1 - 12 / len(answers))
+    assert tables["table/input/decoder/psnr"][0] == pytest.approx(p[:, 0].mean())
+    assert "table/s/floor:majority/auc" in tables
+    again = tabulate(Evidence({"posterior/s/other": p}), corpus, answers, 50)
+    assert np.array_equal(again["table/s/other/accuracy"], tables["table/s/guess/accuracy"])
+
+
+def test_shown_victims_do_not_depend_on_scores() -> None:
+    assert audit.shown(100) == [0, 14, 28, 42, 56, 70, 84, 99]
+    assert audit.shown(3) == [0, 1, 2]
