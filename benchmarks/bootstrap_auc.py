@@ -31,11 +31,22 @@ def main() -> None:
     rows = weights(np.arange(people), replicates, seed=0)
 
     def baseline() -> list[float]:
-        return [float(np.mean([roc_auc_score(s == k, p[:, k], sample_weight=row) for k in range(values)])) for row in rows]
+        return [
+            float(np.mean([roc_auc_score(s == k, p[:, k], sample_weight=row) for k in range(values)])) for row in rows
+        ]
 
     assert np.allclose(metrics.auc(p, s, rows), baseline())
     ours, theirs = seconds(lambda: metrics.auc(p, s, rows)), seconds(baseline)
-    print(json.dumps({"what": "bootstrap AUC, 4,626 people, 5 values, 41 rows", "ours": ours, "baseline": theirs, "ratio": theirs / ours}))
+    print(
+        json.dumps(
+            {
+                "what": "bootstrap AUC, 4,626 people, 5 values, 41 rows",
+                "ours": ours,
+                "baseline": theirs,
+                "ratio": theirs / ours,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

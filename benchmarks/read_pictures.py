@@ -51,7 +51,11 @@ def main() -> None:
             times[name] = time.perf_counter() - started
     for name in ("first", "again"):
         what = f"read 3,000 pictures of 64 px, roles and near-duplicates included, {name}"
-        print(json.dumps({"what": what, "ours": times[name], "baseline": times["plain"], "ratio": times["plain"] / times[name]}))
+        print(
+            json.dumps(
+                {"what": what, "ours": times[name], "baseline": times["plain"], "ratio": times["plain"] / times[name]}
+            )
+        )
 
 
 if __name__ == "__main__":

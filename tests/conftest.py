@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -18,7 +17,7 @@ DATA = Path(os.environ.get("PRIVET_DATA", REPO.parent / "shared" / "data"))
 
 
 @pytest.fixture(autouse=True)
-def poisoned_generators(request: pytest.FixtureRequest) -> Iterator[None]:
+def poisoned_generators(request: pytest.FixtureRequest) -> None:
     """Seed the global generators differently for every test, so that nobody can lean on them."""
     seed = int.from_bytes(os.urandom(4), "little")
     random.seed(seed)
@@ -29,7 +28,6 @@ def poisoned_generators(request: pytest.FixtureRequest) -> Iterator[None]:
         torch.manual_seed(seed)
     except ImportError:
         pass
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from driver import TINY
 from privet import api, data, experiment
 from privet.audit.audit import Evidence, attribute_scores
 from privet.audit.checks import Check
@@ -27,7 +28,6 @@ from privet.defense import Defended
 from privet.defenses.none import Nothing
 from privet.run import Run, versions
 from privet.split import Split
-from driver import TINY
 
 Array = np.ndarray
 SMALL = replace(TINY, name="small", attack_epochs=15, decoder_epochs=15, attack_steps=150, patience=4, calibration=200)
@@ -124,12 +124,16 @@ def study(
             for name in corpus.hidden:
                 classes = corpus.n_classes(name)
                 for attack, strength in attacks.items():
-                    evidence.arrays[f"posterior/{name}/{attack}"] = posterior(victim.s[name], classes, strength, generator)
+                    evidence.arrays[f"posterior/{name}/{attack}"] = posterior(
+                        victim.s[name], classes, strength, generator
+                    )
                     known = held.s[name] >= 0
                     guessed = posterior(held.s[name][known], classes, strength, generator)
                     evidence.selection.setdefault(name, {})[attack] = attribute_scores(guessed, held.s[name][known])
                 if defense == defenses[0]:
-                    counts = np.bincount(corpus.aux_train.s[name][corpus.aux_train.s[name] >= 0], minlength=classes) + 1e-3
+                    counts = (
+                        np.bincount(corpus.aux_train.s[name][corpus.aux_train.s[name] >= 0], minlength=classes) + 1e-3
+                    )
                     constant = np.tile(counts / counts.sum(), (len(victim), 1))
                     evidence.arrays |= {f"floor/{name}/majority": constant, f"floor/{name}/label_only": constant}
             if pictures is not None:

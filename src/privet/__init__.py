@@ -1,4 +1,5 @@
-"""Privet prunes what leaves the device: cut a network in two, obfuscate what travels, and measure honestly what still leaks.
+"""Privet prunes what leaves the device: cut a network in two, obfuscate what travels, and measure honestly what
+still leaks.
 
     import privet
     answer = privet.audit("digits", defenses=["signal_content:keep=4"], effort="quick")

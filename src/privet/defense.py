@@ -1,6 +1,7 @@
 """Defense, Obfuscator, Defended: the nouns of protection. The methods themselves are the files of `privet/defenses`.
 
-A `Defense` is a paper's hyperparameters; `fit` turns a `Split` and the owner's part of a corpus into a `Defended` split.
+A `Defense` is a paper's hyperparameters; `fit` turns a `Split` and the owner's part of a corpus into a `Defended`
+split.
 An `Obfuscator` is the deterministic graph between the halves: z and declared noise in, payload tensors out.
 """
 
@@ -49,7 +50,8 @@ class Obfuscator(nn.Module):
     noise: tuple[Noise, ...] = ()
 
     def encode(self, z: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        """z [B, *shape] and one tensor per declared noise -> one tensor [B, *field.shape] per field of the signature."""
+        """z [B, *shape] and one tensor per declared noise -> one tensor [B, *field.shape] per field of the
+        signature."""
         raise TypeError(f"{type(self).__name__} does not say how it encodes")
 
     def decode(self, *tensors: Tensor) -> Tensor:
@@ -113,6 +115,12 @@ class Defended:
         """Whether two payloads of one example may differ."""
         return bool(self.obfuscator.noise)
 
+    def to(self, device: torch.device | str) -> Defended:
+        """The same halves, moved in place."""
+        for module in (self.split.edge, self.split.server, self.obfuscator, self.server_half):
+            module.to(device)
+        return self
+
     def draw(self, batch: int, generator: np.random.Generator) -> tuple[Array, ...]:
         """Noise for a batch, in the order in which the obfuscator declares it."""
         return tuple(noise.draw(batch, generator) for noise in self.obfuscator.noise)
@@ -141,7 +149,8 @@ class Defended:
 
 
 class Defense(Protocol):
-    """A frozen dataclass of a paper's hyperparameters. `summary` is its line in lists, `adaptive` its adaptive-attack card."""
+    """A frozen dataclass of a paper's hyperparameters. `summary` is its line in lists, `adaptive` its
+    adaptive-attack card."""
 
     summary: ClassVar[str]
     adaptive: ClassVar[str]
@@ -196,11 +205,15 @@ class Chain:
             raise SpecError(f"a chain has at least two defenses, got {len(self.defenses)}")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
-        """Fit the links in order; the promise of the whole is the last link's only where it rests on no assumption about z."""
+        """Fit the links in order; the promise of the whole is the last link's only where it rests on no assumption
+        about z."""
         done = self.defenses[0].fit(split, corpus, effort=effort, seed=seed, progress=progress)
         for index, defense in enumerate(self.defenses[1:], start=1):
             if done.split.cut != split.cut:
-                raise SpecError(f"{registry.method_name(self.defenses[index - 1])!r} moves the cut, so nothing can follow it in a chain")
+                raise SpecError(
+                    f"{registry.method_name(self.defenses[index - 1])!r} moves the cut, so nothing can follow "
+                    f"it in a chain"
+                )
             emitting = EmittingEdge(done.split.edge, done.obfuscator, seed + index)
             inner = Split(emitting, done.split.server, split.cut, split.shape, split.tracer, split.frozen)
             last = defense.fit(inner, corpus, effort=effort, seed=seed + index, progress=progress)

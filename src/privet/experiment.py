@@ -67,6 +67,7 @@ def trial(
     defended = defenses.parse(defense).fit(
         halves, corpus, effort=effort, seed=seed, progress=_stage(report, f"fitting {defense}")
     )
+    defended = defended.to(setting.device)
 
     observed = audit.observe(defended, corpus, threat, seed, setting.device)
     evidence = audit.attack(

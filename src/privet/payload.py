@@ -4,7 +4,8 @@ A `Signature` is fixed when a defense is fitted, so every payload of a defended 
 
     "PVT1" | first 8 bytes of sha256(signature) | batch size, uint32 | field after field, each row-major, little-endian
 
-Bits are packed eight to a byte for each example. Narrowing to float16 or int8 saturates, and the saturated values are counted.
+Bits are packed eight to a byte for each example. Narrowing to float16 or int8 saturates, and the saturated values
+are counted.
 Pure: no I/O, no torch.
 """
 
@@ -28,7 +29,12 @@ Law = Literal["normal", "uniform", "discrete_gaussian", "discrete_laplace"]
 
 MAGIC = b"PVT1"
 HEADER = struct.Struct("<4s8sI")
-_NUMPY: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "int8": np.dtype("i1"), "bits": np.dtype("?")}
+_NUMPY: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "int8": np.dtype("i1"),
+    "bits": np.dtype("?"),
+}
 _LIMITS = {"float16": 65504.0, "int8": 127.0}
 
 
@@ -76,7 +82,9 @@ class Noise:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or any(size < 1 for size in self.shape):
-            raise PayloadError(f"noise needs a name that is one word and sizes of at least 1, got {self.name!r}, {self.shape}")
+            raise PayloadError(
+                f"noise needs a name that is one word and sizes of at least 1, got {self.name!r}, {self.shape}"
+            )
         if self.law not in get_args(Law):
             raise PayloadError(unknown("law of noise", self.law, get_args(Law)))
         if self.per not in ("sample", "batch"):
@@ -89,7 +97,10 @@ class Noise:
             return generator.standard_normal(size, dtype=np.float32)
         if self.law == "uniform":
             return generator.random(size, dtype=np.float32)
-        raise PayloadError(f"noise {self.name!r} follows {self.law}, which needs an exact sampler: only normal and uniform are drawn here")
+        raise PayloadError(
+            f"noise {self.name!r} follows {self.law}, which needs an exact sampler: only normal and "
+            f"uniform are drawn here"
+        )
 
 
 def digest(signature: Signature) -> bytes:
@@ -118,9 +129,13 @@ class Payload:
         for field in signature:
             value = np.asarray(tensors[field.name])
             if value.shape != (batch, *field.shape):
-                raise PayloadError(f"field {field.name!r} has shape {value.shape}, the signature says {(batch, *field.shape)}")
+                raise PayloadError(
+                    f"field {field.name!r} has shape {value.shape}, the signature says {(batch, *field.shape)}"
+                )
             if value.dtype.kind == "f" and np.isnan(value).any():
-                raise PayloadError(f"field {field.name!r} holds NaN: the edge half produced a value that is not a number")
+                raise PayloadError(
+                    f"field {field.name!r} holds NaN: the edge half produced a value that is not a number"
+                )
             if field.dtype == "bits":
                 packed[field.name] = value > 0.5
                 continue
@@ -149,7 +164,8 @@ class Payload:
     def from_bytes(cls, data: bytes, signature: Signature) -> Payload:
         """Read a frame; the inverse of `to_bytes`.
 
-        Raises PayloadError where the frame is cut short, too long, of another signature, or holds a value that is not finite.
+        Raises PayloadError where the frame is cut short, too long, of another signature, or holds a value that is
+        not finite.
         """
         if len(data) < HEADER.size:
             raise PayloadError(f"a payload frame has at least {HEADER.size} bytes, got {len(data)}")
@@ -157,7 +173,9 @@ class Payload:
         if magic != MAGIC:
             raise PayloadError("these bytes are not a payload frame: they do not start with PVT1")
         if name != digest(signature):
-            raise PayloadError("this payload was made for another signature: use the edge and server halves of one bundle")
+            raise PayloadError(
+                "this payload was made for another signature: use the edge and server halves of one bundle"
+            )
         if not batch:
             raise PayloadError("this payload says that it holds no example; a frame holds at least one")
         wanted = HEADER.size + batch * sum(field.nbytes for field in signature)

@@ -1,7 +1,9 @@
 """The folder is the registry: every file of `privet/defenses` and `privet/attacks` is one method, named as its file.
 
-A file defines one public frozen dataclass; its fields are the method's hyperparameters and the options of the command line
-(`name:option=value,option=value`). Somebody else's package adds a method by an entry point in the group `privet.defenses`
+A file defines one public frozen dataclass; its fields are the method's hyperparameters and the options of the
+command line
+(`name:option=value,option=value`). Somebody else's package adds a method by an entry point in the group
+`privet.defenses`
 or `privet.attacks`; a name that the folder has keeps meaning the folder's file.
 """
 
@@ -67,7 +69,11 @@ def parse(folder: str, text: str) -> Any:
         if key in given:
             raise SpecError(f"option {key!r} of {name!r} is given twice")
         given[key] = _value(hints[key], value.strip(), f"option {key!r} of {name!r}")
-    missing = [k for k, f in fields.items() if k not in given and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    missing = [
+        k
+        for k, f in fields.items()
+        if k not in given and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     if missing:
         raise SpecError(f"{name!r} needs {', '.join(missing)}: write {name}:{','.join(f'{m}=VALUE' for m in missing)}")
     return cls(**given)
@@ -94,12 +100,15 @@ def _method_of(module: ModuleType, folder: str) -> type[Any]:
         if c.__module__ == module.__name__ and dataclasses.is_dataclass(c) and hasattr(c, "summary")
     ]
     if len(classes) != 1:
-        raise SpecError(f"{module.__name__} must define one dataclass with a `summary`, found {[c.__name__ for c in classes]}")
+        raise SpecError(
+            f"{module.__name__} must define one dataclass with a `summary`, found {[c.__name__ for c in classes]}"
+        )
     return _checked(classes[0], folder)
 
 
 def _checked(cls: type[Any], folder: str) -> type[Any]:
-    """Refuse a method that does not say where it comes from or, for a defense, how it is attacked by one who knows it."""
+    """Refuse a method that does not say where it comes from or, for a defense, how it is attacked by one who knows
+    it."""
     if not inspect.getdoc(inspect.getmodule(cls)):
         raise SpecError(f"{cls.__module__} needs a docstring: the source, the idea, the objective, the deviations")
     for card in ("summary", "adaptive") if folder == "privet.defenses" else ("summary",):

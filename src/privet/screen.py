@@ -58,7 +58,9 @@ class Screen:
         for note in planned.corpus.notes:
             self.console.print(f"  {note}", highlight=False, style="dim")
         for attribute, nats in planned.dependence.items():
-            self.console.print(f"  I({planned.corpus.target}; {attribute}) = {nats:.4f} nats", highlight=False, style="dim")
+            self.console.print(
+                f"  I({planned.corpus.target}; {attribute}) = {nats:.4f} nats", highlight=False, style="dim"
+            )
         missing = self.trials - self.before
         told = f"about {_duration(estimate(planned))}" if missing else "nothing left to compute"
         found = f", {self.before} found from before" if self.before else ""
@@ -73,7 +75,7 @@ class Screen:
             self._say(f"{event.trial}: {event.text}", always=True)
         else:
             self.shares[event.trial] = _share(event.text, event.done / max(1, event.total))
-            self._bar(event.trial, self.shares[event.trial], 1.0, f"  {event.trial}: {event.text}")
+            self._bar(event.trial, event.done, event.total, f"  {event.trial}: {event.text}")
         finished = sum(share for trial, share in self.shares.items() if not trial.startswith("task,"))
         if "audit" in self.tasks:
             self._bar("audit", self.before + finished, self.trials)

@@ -208,6 +208,8 @@ def fine_tune_server(
             else "the server half was traced by torch.export",
         }
     device = next(split.server.parameters(), torch.zeros(0)).device
+    if isinstance(obfuscate, nn.Module):
+        obfuscate.to(device)
     train, val = corpus.task_train, corpus.task_val
     rows, val_rows = labelled(train, train.y), labelled(val, val.y)
     z, y = predict(split.edge, train.x[rows], device), torch.from_numpy(train.y[rows])

@@ -1,4 +1,5 @@
-"""Every file of `privet/attacks`: it says what it is, finds what is written out for it, and nothing where there is nothing."""
+"""Every file of `privet/attacks`: it says what it is, finds what is written out for it, and nothing where there is
+nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from studies import SMALL
 from torch import nn
 
 from privet import registry
@@ -22,6 +22,7 @@ from privet.attack import FOLDER, Goal, Need, Probe, Solver, View
 from privet.audit import battery, floors
 from privet.audit.audit import picture_scores
 from privet.audit.battery import Material, Outcome
+from studies import SMALL
 
 NAMES = registry.names(FOLDER)
 ATTRIBUTE = [n for n in NAMES if registry.find(FOLDER, n).goal == "attribute"]
@@ -218,7 +219,7 @@ def test_reconstruction(name: str, shape: tuple[int, ...]) -> None:
         drawn = battery.run(attack, material, [views["victims"]], effort=effort, seed=0).victims
         assert drawn.shape == x["victims"].shape
         assert bool(torch.isfinite(drawn).all())
-        assert 0 <= float(drawn.min())
+        assert float(drawn.min()) >= 0
         assert float(drawn.max()) <= 1
         return float(picture_scores(drawn, x["victims"])["psnr"].mean())
 

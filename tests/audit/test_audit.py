@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studies import SMALL, halves, people, undefended
 
 from privet.attacks.boosted_trees import BoostedTrees
 from privet.attacks.decoder import Decoder
@@ -22,6 +21,7 @@ from privet.defenses.gaussian import Gaussian
 from privet.errors import DataError
 from privet.metrics import METRICS
 from privet.payload import Payload
+from studies import SMALL, halves, people, undefended
 
 SERVER = Threat.named("server")
 
@@ -46,9 +46,9 @@ def test_the_victims_are_not_among_the_adversarys_people(monkeypatch: pytest.Mon
     assert best(corpus) <= limit
     fair = audit.attribute_material
 
-    def faulty(observed: audit.Observed, corpus: Corpus, threat: Threat, attribute: str) -> Any:
+    def faulty(observed: audit.Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Any:
         s = torch.from_numpy(corpus.victim.s[attribute])
-        material = fair(observed, corpus, threat, attribute)
+        material = fair(observed, corpus, threat, attribute, seed)
         return replace(material, train=observed.victims, known=s, val=observed.victims, known_val=s)
 
     monkeypatch.setattr(audit, "attribute_material", faulty)
@@ -128,7 +128,9 @@ def test_tables_start_with_the_statistic_itself() -> None:
     corpus.victim.s["s"][:20] = -1
     generator = np.random.default_rng(0)
     p = generator.dirichlet(np.ones(3), len(corpus.victim)).astype(np.float32)
-    evidence = Evidence({"posterior/s/guess": p, "floor/s/majority": p * 0 + 1 / 3, "score/input/decoder/psnr": p[:, 0]})
+    evidence = Evidence(
+        {"posterior/s/guess": p, "floor/s/majority": p * 0 + 1 / 3, "score/input/decoder/psnr": p[:, 0]}
+    )
     answers = corpus.victim.y.copy()
     answers[:12] = 1 - answers[:12]
     tables = tabulate(evidence, corpus, answers, 50)

@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from studies import SMALL
 from torch import Tensor, nn
 
 from privet.attack import Goal, Need, Posterior, Probe, Setting, View
@@ -19,6 +18,7 @@ from privet.attacks.mlp_probe import MlpProbe
 from privet.audit import battery
 from privet.audit.battery import Material, Outcome
 from privet.train import Effort
+from studies import SMALL
 
 
 @pytest.fixture(autouse=True)
@@ -91,9 +91,7 @@ def test_an_adversary_trained_on_the_victims_is_seen(attack: Probe) -> None:
 
 def test_no_victim_is_seen_before_the_fit_has_ended() -> None:
     Recorder.seen.clear()
-    battery.run(
-        Recorder(), material(strangers(40, 1), strangers(30, 2)), [strangers(20, 3)[0]], effort=SMALL, seed=0
-    )
+    battery.run(Recorder(), material(strangers(40, 1), strangers(30, 2)), [strangers(20, 3)[0]], effort=SMALL, seed=0)
     first = Recorder.seen.index(20)
     assert 40 in Recorder.seen[:first]
     assert set(Recorder.seen[first:]) == {20}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from studies import SMALL, people, undefended
 from torch import Tensor, nn
 
 from privet.attack import Goal, Need, Posterior, Setting, View
@@ -16,7 +15,9 @@ from privet.attacks.mlp_probe import MlpProbe
 from privet.audit import audit, checks
 from privet.audit.checks import BATTERY, FLAGS, Check
 from privet.audit.threat import Threat
+from studies import SMALL, people, undefended
 
+EFFORT = replace(SMALL, attack_epochs=80, attack_steps=600, patience=12)
 SERVER = Threat.named("server")
 
 
@@ -70,7 +71,7 @@ class Black:
 def calibrated(attacks: dict[str, Any]) -> dict[tuple[str, str], Check]:
     corpus = people(leak=0.3)
     seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
-    found = checks.calibrate(seen, corpus, SERVER, attacks, effort=SMALL, seed=0)
+    found = checks.calibrate(seen, corpus, SERVER, attacks, effort=EFFORT, seed=0)
     return {(c.check, c.attack): c for c in found}
 
 
@@ -84,7 +85,7 @@ def test_working_attacks_pass() -> None:
 
 
 def test_a_blind_attack_fails_alone() -> None:
-    found = calibrated({"blind": Blind(), "linear_probe": LinearProbe()})
+    found = calibrated({"blind": Blind(), "mlp_probe": MlpProbe()})
     assert not found["planted_bit", "blind"].passed
     assert found["planted_bit", BATTERY].passed
     assert not calibrated({"blind": Blind()})["planted_bit", BATTERY].passed
@@ -105,8 +106,8 @@ def test_a_reconstruction_that_draws_nothing_fails() -> None:
 
 def test_calibration_uses_the_selection_on_aux_val() -> None:
     """The battery's own line is the value of the attack that aux_val chose, not the best value on victims."""
-    found = calibrated({"blind": Blind(), "linear_probe": LinearProbe()})
-    assert found["planted_bit", BATTERY].value == found["planted_bit", "linear_probe"].value
+    found = calibrated({"blind": Blind(), "mlp_probe": MlpProbe()})
+    assert found["planted_bit", BATTERY].value == found["planted_bit", "mlp_probe"].value
 
 
 @pytest.mark.parametrize("name", sorted(FLAGS))

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from studies import SMALL, halves, people, undefended
 
 from privet.attack import FOLDER
 from privet.attacks.linear_probe import LinearProbe
@@ -16,12 +15,14 @@ from privet.audit.threat import THREATS, Threat, portfolio
 from privet.defenses.gaussian import Gaussian
 from privet.errors import SpecError, ThreatError
 from privet.registry import names
+from studies import SMALL, halves, people, undefended
 
 
 def test_there_are_four() -> None:
     assert set(THREATS) == {"server", "eavesdropper", "few_labels", "repeated"}
     for threat in THREATS.values():
-        assert len(threat.paragraph.split(". ")) >= 2
+        assert len(threat.paragraph.split()) > 20
+        assert threat.paragraph.endswith(".")
         assert threat.describe()["name"] == threat.name
     assert Threat.named("few-labels").name == "few_labels"
     with pytest.raises(SpecError, match="did you mean 'eavesdropper'"):
@@ -58,26 +59,30 @@ def test_few_labels_uses_few() -> None:
     corpus = people(aux_train=260, aux_val=220)
     threat = Threat.named("few_labels")
     seen = audit.observe(undefended(corpus), corpus, threat, 0)
-    material = audit.attribute_material(seen, corpus, threat, "s")
+    material = audit.attribute_material(seen, corpus, threat, "s", 0)
     assert len(material.known) == len(material.train[0]) == 200
-    drawn = audit._input_material(seen, corpus, threat)
+    assert len(material.known_val) == len(material.val[0]) == 50
+    drawn = audit._input_material(seen, corpus, threat, 0)
     assert len(drawn.known) == len(drawn.train[0]) == 200
-    everything = audit.attribute_material(seen, corpus, Threat.named("server"), "s")
+    assert len(drawn.known_val) == 50
+    everything = audit.attribute_material(seen, corpus, Threat.named("server"), "s", 0)
     assert len(everything.known) == 260
-    counted = audit.reference(seen, corpus, threat).arrays["floor/s/majority"][0]
-    expected = np.bincount(corpus.aux_train.s["s"][:200], minlength=3) / 200
-    assert np.allclose(counted, expected, atol=1e-4)
+    floor = audit.reference(seen, corpus, threat, 0).arrays["floor/s/majority"][0]
+    owned = np.bincount(material.known.numpy(), minlength=3) / 200
+    assert np.allclose(floor, owned, atol=1e-4)
+    others = audit.attribute_material(seen, corpus, threat, "s", 1)
+    assert not torch.equal(others.train[0].flat, material.train[0].flat)
 
 
 def test_people_without_the_label_teach_nothing() -> None:
     corpus = people()
     corpus.aux_train.s["s"][:50] = -1
     seen = audit.observe(undefended(corpus), corpus, Threat.named("server"), 0)
-    material = audit.attribute_material(seen, corpus, Threat.named("server"), "s")
+    material = audit.attribute_material(seen, corpus, Threat.named("server"), "s", 0)
     assert len(material.known) == 190
     assert int(material.known.min()) == 0
     assert torch.equal(material.train[0].flat, seen.train[0].flat[50:])
-    assert len(audit._input_material(seen, corpus, Threat.named("server")).known) == 240
+    assert len(audit._input_material(seen, corpus, Threat.named("server"), 0).known) == 240
 
 
 def test_repeated_averages_eight_payloads() -> None:
@@ -106,7 +111,7 @@ def test_side_information_is_used() -> None:
         assert seen.victims[0].z is not None
         assert seen.victims[0].z.shape[1] == 6
         evidence = audit.attack(seen, corpus, threat, {"linear_probe": LinearProbe()}, effort=SMALL, seed=0)
-        arrays = evidence.arrays | audit.reference(seen, corpus, threat).arrays
+        arrays = evidence.arrays | audit.reference(seen, corpus, threat, 0).arrays
         right = {k: float((v.argmax(1) == corpus.victim.s["s"]).mean()) for k, v in arrays.items() if "/s/" in k}
         found[side] = right
     assert "floor/s/imputation" not in found[()]

@@ -112,7 +112,7 @@ def check_examples_stand_alone(defended: Defended) -> None:
 def test_card(name: str) -> None:
     cls = registry.find(FOLDER, name)
     source = importlib.import_module(cls.__module__).__doc__ or ""
-    assert re.search(r"et al\.|paper \d{3}|arXiv|a reference, not a published method", source), "no source"
+    assert re.search(r"et al\.|papers? \d{3}|arXiv|a reference, not a published method", source), "no source"
     assert "Deviations" in source
     assert dataclasses.is_dataclass(cls)
     assert cls.__dataclass_params__.frozen

@@ -28,7 +28,8 @@ BATTERY = "(selected on aux_val)"
 
 @dataclass(frozen=True)
 class Check:
-    """One calibration of the attacks inside this audit. One that is not decisive speaks of a single attack, not of the audit."""
+    """One calibration of the attacks inside this audit. One that is not decisive speaks of a single attack, not of
+    the audit."""
 
     check: str
     attack: str
@@ -240,7 +241,9 @@ def _planted(
         )
         value = attribute_scores(outcome.victims.numpy(), truth.numpy())["accuracy"]
         on_val[name] = attribute_scores(outcome.val.numpy(), material.known_val.numpy())["accuracy"]
-        checks.append(Check("planted_bit", name, attribute, "accuracy", value, "at least 0.900", value >= 0.9, seed, False))
+        checks.append(
+            Check("planted_bit", name, attribute, "accuracy", value, "at least 0.900", value >= 0.9, seed, False)
+        )
     best = max(on_val, key=lambda name: on_val[name])
     value = next(c.value for c in checks if c.attack == best)
     return [*checks, Check("planted_bit", BATTERY, attribute, "accuracy", value, "at least 0.980", value >= 0.98, seed)]
@@ -249,7 +252,8 @@ def _planted(
 def _identity(
     name: str, attack: Probe | Solver, corpus: Corpus, *, effort: Effort, seed: int, device: torch.device | str
 ) -> Check:
-    """The input itself is the payload: a reconstruction must come at least 6 dB closer than the mean image, and soon."""
+    """The input itself is the payload: a reconstruction must come at least 6 dB closer than the mean image, and
+    soon."""
     effort = replace(effort, attack_steps=min(400, effort.attack_steps))
     x = [inputs(part.x[: effort.calibration]) for part in (corpus.aux_train, corpus.aux_val, corpus.victim)]
     views = [View(rows.flatten(1)) for rows in x]

@@ -63,4 +63,6 @@ class CoinFlip:
         part = corpus.task_train
         device = next(split.edge.parameters(), torch.zeros(0)).device
         mean = predict(split.edge, part.x[labelled(part, part.y)], device).mean(0).to(device)
-        return Defended.of(split, CoinObfuscator(mean, self.p), "a person whose coin falls right is not protected at all")
+        return Defended.of(
+            split, CoinObfuscator(mean, self.p), "a person whose coin falls right is not protected at all"
+        )

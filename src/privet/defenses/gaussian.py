@@ -1,8 +1,10 @@
-"""Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of papers 000 and 003.
+"""Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of papers 000 and
+003.
 
     z' = z + sigma * xi,   xi ~ N(0, I) fresh for every payload;   the server minimizes CE(h(z'), y)
 
-Deviations: the edge half is not retrained, so that one edge serves every sigma. Sigma is in the units of z. No epsilon is
+Deviations: the edge half is not retrained, so that one edge serves every sigma. Sigma is in the units of z. No
+epsilon is
 claimed: z is not clipped and the noise is floating-point (naive float noise is distinguishable; Mironov 2012).
 """
 
@@ -43,12 +45,16 @@ class Gaussian:
     """Add fresh Gaussian noise of standard deviation `sigma` to every value of z."""
 
     summary: ClassVar[str] = "fresh Gaussian noise of standard deviation sigma on every value"
-    adaptive: ClassVar[str] = "averages out over repeated queries (threat 'repeated'); attackers train on noisy payloads"
+    adaptive: ClassVar[str] = (
+        "averages out over repeated queries (threat 'repeated'); attackers train on noisy payloads"
+    )
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise SpecError(f"sigma must be a positive finite number, got {self.sigma}; for no noise use the defense 'none'")
+            raise SpecError(
+                f"sigma must be a positive finite number, got {self.sigma}; for no noise use the defense 'none'"
+            )
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Fine-tune the server half on noisy representations, unless it is frozen."""

@@ -2,7 +2,8 @@
 
     payload = argmax_k f(x)_k, in ceil(log2 K) bits;   z' = its one-hot vector
 
-What an adversary infers from it is the label-only floor of every audit. Deviations: none; a reference, not a published method.
+What an adversary infers from it is the label-only floor of every audit. Deviations: none; a reference, not a
+published method.
 """
 
 from __future__ import annotations
@@ -53,5 +54,9 @@ class LabelOnly:
         """Nothing to learn; the cut moves behind the network's last layer."""
         split = split.copy()
         classes = corpus.n_classes(corpus.target)
-        whole = Split(nn.Sequential(split.edge, split.server), nn.Identity(), "(output)", (classes,), split.tracer, split.frozen)
-        return Defended.of(whole, LabelObfuscator(classes), "the server learns the answer, and whatever follows from it")
+        whole = Split(
+            nn.Sequential(split.edge, split.server), nn.Identity(), "(output)", (classes,), split.tracer, split.frozen
+        )
+        return Defended.of(
+            whole, LabelObfuscator(classes), "the server learns the answer, and whatever follows from it"
+        )

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from privet.defense import Defended, Obfuscator, Progress
 from privet.data.corpus import Corpus
+from privet.defense import Defended, Obfuscator, Progress
 from privet.payload import Field
 from privet.split import Split
 from privet.train import Effort

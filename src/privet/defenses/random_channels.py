@@ -2,8 +2,10 @@
 
     z' = M * z,   M keeps K = C - floor(ratio * C) channels at random
 
-`draw=sample` draws M afresh for every example, `draw=batch` once for a batch (as the released code does), `draw=fixed` once
-for good. Deviations: the server is fine-tuned behind the mask, the edge is not; only the kept channels and a packed mask travel;
+`draw=sample` draws M afresh for every example, `draw=batch` once for a batch (as the released code does),
+`draw=fixed` once
+for good. Deviations: the server is fine-tuned behind the mask, the edge is not; only the kept channels and a packed
+mask travel;
 kept values are not rescaled.
 """
 
@@ -43,7 +45,9 @@ class RandomMask(Obfuscator):
     def decode(self, *tensors: Tensor) -> Tensor:
         mask, kept = tensors
         index = (mask > 0.5).to(kept.dtype).topk(self.keep, dim=1).indices.sort(dim=1).values
-        whole = torch.zeros_like(mask).reshape(-1, self.shape[0], *([1] * (len(self.shape) - 1))).expand(-1, *self.shape)
+        whole = (
+            torch.zeros_like(mask).reshape(-1, self.shape[0], *([1] * (len(self.shape) - 1))).expand(-1, *self.shape)
+        )
         return whole.scatter(1, self._spread(index), kept)
 
     def _spread(self, index: Tensor) -> Tensor:
@@ -77,7 +81,9 @@ class RandomChannels:
     """Prune a random share `ratio` of the channels (of the units, where z is a vector)."""
 
     summary: ClassVar[str] = "a random share of the channels is pruned, per sample, per batch or once for good"
-    adaptive: ClassVar[str] = "with draw=sample repeated queries see different channels (threat 'repeated'); the mask is in the payload"
+    adaptive: ClassVar[str] = (
+        "with draw=sample repeated queries see different channels (threat 'repeated'); the mask is in the payload"
+    )
     ratio: float = 0.5
     draw: Literal["sample", "fixed", "batch"] = "sample"
 
@@ -97,4 +103,6 @@ class RandomChannels:
         else:
             obfuscator = RandomMask(split.shape, keep, self.draw)
         log = fine_tune_server(split, obfuscator, corpus, effort=effort, seed=seed, progress=progress)
-        return Defended.of(split, obfuscator, "pruning alone promises nothing; what it hides is measured by attack", kept=keep, **log)
+        return Defended.of(
+            split, obfuscator, "pruning alone promises nothing; what it hides is measured by attack", kept=keep, **log
+        )

@@ -1,13 +1,18 @@
-"""Signal-content obfuscation: keep only what the server's next layer uses most (paper 003: unsupervised information obfuscation
+"""Signal-content obfuscation: keep only what the server's next layer uses most (paper 003: unsupervised information
+obfuscation
 for split inference; sections 3-4, Theorem 1).
 
     W = U S V^T the server's first linear operator,   alpha = V^T (z - z_bar),   payload = alpha_1 .. alpha_m'
     z' = z_bar + V_m' alpha',   and the server computes U_m' (s * alpha') + W z_bar + b without rebuilding z'
 
-Orders: `singular` (the paper's, by s_k) and `energy` (by s_k^2 Var(alpha_k) over the owner's data, which is the optimal fixed order
-when z is not isotropic). Deviations: coefficients are taken around the training mean z_bar (the paper has z_bar = 0, which
-`order=singular` keeps); the order `energy` is the default. Promises nothing: for continuous z the mutual information of a
-deterministic map is unbounded, so what it hides is measured by attack. Fully connected cuts, with a fixed number of coefficients.
+Orders: `singular` (the paper's, by s_k) and `energy` (by s_k^2 Var(alpha_k) over the owner's data, which is the
+optimal fixed order
+when z is not isotropic). Deviations: coefficients are taken around the training mean z_bar (the paper has z_bar = 0,
+which
+`order=singular` keeps); the order `energy` is the default. Promises nothing: for continuous z the mutual information
+of a
+deterministic map is unbounded, so what it hides is measured by attack. Fully connected cuts, with a fixed number of
+coefficients.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Guarantee, Obfuscator, Progress, ServerHalf
@@ -54,22 +59,29 @@ class SignalObfuscator(Obfuscator):
 
 @dataclass(frozen=True)
 class SignalContent:
-    """Keep `keep` coefficients of the server's next layer: an integer is their number m', a fraction a share of the rank."""
+    """Keep `keep` coefficients of the server's next layer: an integer is their number m', a fraction a share of the
+    rank."""
 
     summary: ClassVar[str] = "keeps the coefficients that the server's next layer uses most"
-    adaptive: ClassVar[str] = "attackers see the coefficients and, in white-box threats, z' rebuilt with the public basis and the server's architecture"
+    adaptive: ClassVar[str] = (
+        "attackers see the coefficients and, in white-box threats, z' rebuilt with the public "
+        "basis and the server's architecture"
+    )
     keep: int | float = 8
     order: Literal["energy", "singular"] = "energy"
 
     def __post_init__(self) -> None:
         whole = isinstance(self.keep, int)
         if not math.isfinite(self.keep) or self.keep <= 0 or (not whole and self.keep > 1):
-            raise SpecError(f"keep is a number of coefficients (1, 2, ...) or a share of the rank in (0, 1], got {self.keep}")
+            raise SpecError(
+                f"keep is a number of coefficients (1, 2, ...) or a share of the rank in (0, 1], got {self.keep}"
+            )
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Factorize the server's first layer and order its directions on the owner's data.
 
-        Raises CutError where the server does not begin with a fully connected layer, SpecError where m' exceeds the rank.
+        Raises CutError where the server does not begin with a fully connected layer, SpecError where m' exceeds the
+        rank.
         """
         split = split.copy()
         found = first_linear(split.server)
@@ -78,7 +90,9 @@ class SignalContent:
         device = found.weight.device
         z = predict(split.edge, part.x[labelled(part, part.y)], device).flatten(1).double()
         if z.shape[1] != weight.shape[1]:
-            raise CutError(f"the layer behind the cut takes {weight.shape[1]} values, the cut {split.cut!r} sends {z.shape[1]}")
+            raise CutError(
+                f"the layer behind the cut takes {weight.shape[1]} values, the cut {split.cut!r} sends {z.shape[1]}"
+            )
         _, singular, vt = torch.linalg.svd(weight, full_matrices=False)
         rank = int((singular > singular[0] * max(weight.shape) * torch.finfo(torch.float64).eps).sum())
         mean = torch.zeros_like(z[0]) if self.order == "singular" else z.mean(0)
@@ -89,14 +103,25 @@ class SignalContent:
         chosen = importance.argsort(descending=True, stable=True)[:kept]
         basis = vt[chosen].T.contiguous()
         obfuscator = SignalObfuscator(basis.float().to(device), mean.float().to(device), split.shape)
-        why = "a deterministic projection of a continuous representation bounds no attacker; what it hides is measured by attack"
-        log = {"rank": rank, "null_dimension": weight.shape[1] - rank, "kept": kept, "share_of_signal": float(importance[chosen].sum() / importance.sum())}
+        why = (
+            "a deterministic projection of a continuous representation bounds no attacker; what it "
+            "hides is measured by attack"
+        )
+        log = {
+            "rank": rank,
+            "null_dimension": weight.shape[1] - rank,
+            "kept": kept,
+            "share_of_signal": float(importance[chosen].sum() / importance.sum()),
+        }
         return Defended(split, obfuscator, Guarantee.none(why), fold(split.server, found, obfuscator), log)
 
     def _count(self, rank: int) -> int:
         kept = self.keep if isinstance(self.keep, int) else math.ceil(self.keep * rank)
         if kept > rank:
-            raise SpecError(f"keep={kept} exceeds the rank {rank} of the server's first layer; the most that means anything is keep={rank}")
+            raise SpecError(
+                f"keep={kept} exceeds the rank {rank} of the server's first layer; the most that means "
+                f"anything is keep={rank}"
+            )
         return kept
 
 
@@ -117,12 +142,20 @@ def first_linear(server: nn.Module) -> FirstLinear:
 
     Raises CutError with the operator that stands there instead.
     """
-    graph_module = server if isinstance(server, fx.GraphModule) else fx.symbolic_trace(server)
-    node = next(n for n in graph_module.graph.nodes if n.op == "placeholder" and not str(n.target).startswith(("p_", "b_")))
+    try:
+        graph_module = server if isinstance(server, fx.GraphModule) else fx.symbolic_trace(server)
+    except (fx.proxy.TraceError, TypeError, ValueError) as problem:
+        raise CutError(f"signal_content cannot follow this server half to its first layer ({problem})") from problem
+    node = next(
+        n for n in graph_module.graph.nodes if n.op == "placeholder" and not str(n.target).startswith(("p_", "b_"))
+    )
     while True:
         users = list(node.users)
         if len(users) != 1:
-            raise CutError(f"signal_content needs a cut whose value goes into one fully connected layer; here it goes into {len(users)} operators")
+            raise CutError(
+                f"signal_content needs a cut whose value goes into one fully connected layer; here it goes "
+                f"into {len(users)} operators"
+            )
         node = users[0]
         module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, nn.Linear):
@@ -131,13 +164,19 @@ def first_linear(server: nn.Module) -> FirstLinear:
             weight, *bias = (_attribute(graph_module, arg) for arg in node.args[1:])
             if weight is not None:
                 return FirstLinear(weight, bias[0] if bias else None, None)
-        if not (isinstance(module, nn.Flatten | nn.Identity | nn.Dropout) or (module is None and node.target in _SHAPING)):
+        if not (
+            isinstance(module, nn.Flatten | nn.Identity | nn.Dropout) or (module is None and node.target in _SHAPING)
+        ):
             what = type(module).__name__ if module is not None else getattr(node.target, "__name__", str(node.target))
-            raise CutError(f"signal_content needs a cut right before a fully connected layer; behind this cut stands {what}: choose another with --at")
+            raise CutError(
+                f"signal_content needs a cut right before a fully connected layer; behind this cut stands "
+                f"{what}: choose another with --at"
+            )
 
 
 def fold(server: nn.Module, found: FirstLinear, obfuscator: SignalObfuscator) -> nn.Module:
-    """The server half on coefficients: its first layer becomes [m, m'] with weight W V and bias W z_bar + b (paper 003, section 4)."""
+    """The server half on coefficients: its first layer becomes [m, m'] with weight W V and bias W z_bar + b (paper
+    003, section 4)."""
     if found.path is None or len(obfuscator.shape) != 1:
         return ServerHalf(obfuscator, server)
     folded = copy.deepcopy(server)

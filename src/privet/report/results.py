@@ -1,4 +1,5 @@
-"""Results: everything that a finished study says, as plain values. The table, the JSON lines and the page are views of it."""
+"""Results: everything that a finished study says, as plain values. The table, the JSON lines and the page are views
+of it."""
 
 from __future__ import annotations
 
@@ -16,8 +17,10 @@ from privet.audit.estimate import Estimate
 class Row:
     """One finding: an attack on one defended split, scored by one metric. For every metric more means more leakage.
 
-    `floor` is what an adversary reaches without the payload, `undefended` the headline attack on the raw representation,
-    `normalized` = (value - floor) / (undefended - floor), None where there is nothing to hide. `headline` marks the attack
+    `floor` is what an adversary reaches without the payload, `undefended` the headline attack on the raw
+    representation,
+    `normalized` = (value - floor) / (undefended - floor), None where there is nothing to hide. `headline` marks the
+    attack
     that was selected for this metric on aux_val.
     """
 
@@ -64,7 +67,9 @@ class Results:
     effort: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
-    floors: dict[str, dict[str, dict[str, Estimate]]]  # attribute -> metric -> {majority, label_only, imputation | mean_image}
+    floors: dict[
+        str, dict[str, dict[str, Estimate]]
+    ]  # attribute -> metric -> {majority, label_only, imputation | mean_image}
     checks: tuple[Check, ...]
     flags: dict[str, dict[str, str]]  # flag -> {explanation, what_to_do}, only those raised
     defenses: tuple[str, ...]  # as given, in order, the reference first

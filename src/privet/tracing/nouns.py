@@ -14,7 +14,7 @@ PROBES = (2, 3)  # batch sizes; a number equal at both is a constant, one that f
 Calls = dict[str, list[tuple[fx.Node, ...]]]
 
 
-class CannotTrace(Exception):  # noqa: N818 - never leaves the library: the other tracer is tried, or CutError says it
+class CannotTrace(Exception):
     """Why a tracer could not follow the model faithfully."""
 
 
