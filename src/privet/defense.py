@@ -1,8 +1,7 @@
 """Defense, Obfuscator, Defended: the nouns of protection. The methods themselves are the files of `privet/defenses`.
 
 A `Defense` is a paper's hyperparameters; `fit` turns a `Split` and the owner's part of a corpus into a `Defended`
-split.
-An `Obfuscator` is the deterministic graph between the halves: z and declared noise in, payload tensors out.
+split. An `Obfuscator` is the deterministic graph between the halves: z and declared noise in, payload tensors out.
 """
 
 from __future__ import annotations

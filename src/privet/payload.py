@@ -4,9 +4,8 @@ A `Signature` is fixed when a defense is fitted, so every payload of a defended 
 
     "PVT1" | first 8 bytes of sha256(signature) | batch size, uint32 | field after field, each row-major, little-endian
 
-Bits are packed eight to a byte for each example. Narrowing to float16 or int8 saturates, and the saturated values
-are counted.
-Pure: no I/O, no torch.
+Bits are packed eight to a byte for each example. Narrowing to float16 or int8 saturates, and the saturated values are
+counted. Pure: no I/O, no torch.
 """
 
 from __future__ import annotations

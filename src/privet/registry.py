@@ -1,10 +1,8 @@
 """The folder is the registry: every file of `privet/defenses` and `privet/attacks` is one method, named as its file.
 
-A file defines one public frozen dataclass; its fields are the method's hyperparameters and the options of the
-command line
-(`name:option=value,option=value`). Somebody else's package adds a method by an entry point in the group
-`privet.defenses`
-or `privet.attacks`; a name that the folder has keeps meaning the folder's file.
+A file defines one public frozen dataclass; its fields are the method's hyperparameters and the options of the command
+line (`name:option=value,option=value`). Somebody else's package adds a method by an entry point in the group
+`privet.defenses` or `privet.attacks`; a name that the folder has keeps meaning the folder's file.
 """
 
 from __future__ import annotations

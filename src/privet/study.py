@@ -193,7 +193,7 @@ def runs(out: Path, *, any_version: bool = False) -> rows.Runs:
         stored = json.loads((out / "study.json").read_text(encoding="utf-8"))
         stored["folder"] = str(out)
         return rows.Runs(stored, rows.read_runs(stored, out, any_version=any_version))
-    except (OSError, ValueError, KeyError) as problem:
+    except (OSError, ValueError, KeyError, TypeError) as problem:
         raise RunError(
             f"{out} is not the folder of a study ({type(problem).__name__}: {problem}); give the --out of an audit"
         ) from problem

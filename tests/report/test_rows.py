@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies import people, study
 
 from privet.audit.checks import BATTERY, Check
 from privet.data.corpus import Corpus
 from privet.errors import RunError
 from privet.report import rows
 from privet.report.results import Results, Row
+from studies import people, study
 
 CORPUS = people(victim=400)
 LEAKY = {"none": {"mlp_probe": 3.0}, "gaussian:sigma=1": {"mlp_probe": 1.0}}
@@ -25,9 +25,8 @@ def made(knowledge: Mapping[str, Mapping[str, float]], corpus: Corpus = CORPUS, 
 
 
 def one(results: Results, defense: str, metric: str = "accuracy", attack: str | None = None) -> Row:
-    found = [
-        r for r in results.rows if r.defense == defense and r.metric == metric and attack in (None, r.attack) and r.attribute != "input"
-    ]  # fmt: skip
+    mine = [r for r in results.rows if r.defense == defense and r.metric == metric and r.attribute != "input"]
+    found = [r for r in mine if attack in (None, r.attack)]
     return next((r for r in found if r.headline), found[0]) if attack is None else found[0]
 
 
@@ -46,7 +45,7 @@ def test_one_absolute_scale() -> None:
         assert row.advantage.mean == pytest.approx(row.value.mean - row.floor.mean)
     assert raw.floor.mean == pytest.approx(
         np.bincount(CORPUS.victim.s["s"])[np.bincount(CORPUS.aux_train.s["s"]).argmax()] / 400
-    )  # noqa: E501
+    )
 
 
 def test_the_highest_floor_is_the_floor() -> None:
@@ -197,7 +196,8 @@ def test_above_undefended() -> None:
 
 
 def check(name: str, attack: str, passed: bool) -> Check:
-    return Check(name, attack, "s", "accuracy", 0.5, "at least 0.900", passed, 0)
+    decisive = name != "planted_bit" or attack == BATTERY
+    return Check(name, attack, "s", "accuracy", 0.5, "at least 0.900", passed, 0, decisive)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +239,9 @@ def test_intervals_own_victims_and_seeds() -> None:
 
 def test_json_has_exactly_the_keys() -> None:
     keys = (
-        "data model at defense attack goal threat attribute metric value floor undefended normalized utility payload_bytes edge_macs "
-        "seeds flags headline"
-    )  # fmt: skip
+        "data model at defense attack goal threat attribute metric value floor undefended normalized utility "
+        "payload_bytes edge_macs seeds flags headline"
+    )
     row = one(made(LEAKY), "gaussian:sigma=1").json()
     assert list(row) == keys.split()
     for name in ("value", "floor", "undefended", "utility"):

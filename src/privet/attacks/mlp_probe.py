@@ -24,7 +24,7 @@ class MlpProbe:
     summary: ClassVar[str] = "two hidden layers on the standardized payload"
     goal: ClassVar[Goal] = "attribute"
     needs: ClassVar[frozenset[Need]] = frozenset({"labels"})
-    grid: ClassVar[tuple[Setting, ...]] = (Setting(1e-3, 1e-2), Setting(3e-3, 1e-4), Setting(3e-4, 1e-2))
+    grid: ClassVar[tuple[Setting, ...]] = (Setting(1e-3, 1e-2), Setting(3e-4, 1.0), Setting(3e-3, 1e-4))
     standardize: ClassVar[bool] = True
     width: int = 256
 

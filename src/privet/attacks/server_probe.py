@@ -1,5 +1,5 @@
-"""Server probe: the server's own architecture, fresh weights, trained on the hidden attribute (paper 003, section 5.1:
-"we use the same architecture for the adversary's model as the server model").
+"""Server probe: the server's own architecture, fresh weights, trained on the hidden attribute, as the adversary of
+Samragh et al. 2021 (section 5.1).
 
     minimize  CE(h'(z'), s)
 
@@ -25,7 +25,7 @@ class ServerProbe:
     summary: ClassVar[str] = "the server's architecture, trained afresh on the public representation z'"
     goal: ClassVar[Goal] = "attribute"
     needs: ClassVar[frozenset[Need]] = frozenset({"labels", "obfuscator", "architecture"})
-    grid: ClassVar[tuple[Setting, ...]] = (Setting(3e-3, 1e-4), Setting(1e-3, 1e-2), Setting(3e-4, 1e-4))
+    grid: ClassVar[tuple[Setting, ...]] = (Setting(1e-3, 1e-2), Setting(3e-3, 1e-4), Setting(3e-4, 1.0))
     standardize: ClassVar[bool] = False
 
     def features(self, view: View) -> Tensor:

@@ -1,11 +1,11 @@
-"""Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of papers 000 and
-003.
+"""Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of split
+inference.
 
     z' = z + sigma * xi,   xi ~ N(0, I) fresh for every payload;   the server minimizes CE(h(z'), y)
 
 Deviations: the edge half is not retrained, so that one edge serves every sigma. Sigma is in the units of z. No
-epsilon is
-claimed: z is not clipped and the noise is floating-point (naive float noise is distinguishable; Mironov 2012).
+epsilon is claimed: z is not clipped and the noise is floating-point (naive float noise is distinguishable; Mironov
+2012).
 """
 
 from __future__ import annotations

@@ -3,10 +3,8 @@
     z' = M * z,   M keeps K = C - floor(ratio * C) channels at random
 
 `draw=sample` draws M afresh for every example, `draw=batch` once for a batch (as the released code does),
-`draw=fixed` once
-for good. Deviations: the server is fine-tuned behind the mask, the edge is not; only the kept channels and a packed
-mask travel;
-kept values are not rescaled.
+`draw=fixed` once for good. Deviations: the server is fine-tuned behind the mask, the edge is not; only the kept
+channels and a packed mask travel; kept values are not rescaled.
 """
 
 from __future__ import annotations

@@ -1,18 +1,14 @@
-"""Signal-content obfuscation: keep only what the server's next layer uses most (paper 003: unsupervised information
-obfuscation
-for split inference; sections 3-4, Theorem 1).
+"""Signal-content obfuscation: keep only what the server's next layer uses most (Samragh et al. 2021, "Unsupervised
+information obfuscation for split inference of neural networks", arXiv:2104.11413; sections 3-4, Theorem 1).
 
     W = U S V^T the server's first linear operator,   alpha = V^T (z - z_bar),   payload = alpha_1 .. alpha_m'
     z' = z_bar + V_m' alpha',   and the server computes U_m' (s * alpha') + W z_bar + b without rebuilding z'
 
 Orders: `singular` (the paper's, by s_k) and `energy` (by s_k^2 Var(alpha_k) over the owner's data, which is the
-optimal fixed order
-when z is not isotropic). Deviations: coefficients are taken around the training mean z_bar (the paper has z_bar = 0,
-which
-`order=singular` keeps); the order `energy` is the default. Promises nothing: for continuous z the mutual information
-of a
-deterministic map is unbounded, so what it hides is measured by attack. Fully connected cuts, with a fixed number of
-coefficients.
+optimal fixed order when z is not isotropic). Deviations: coefficients are taken around the training mean z_bar (the
+paper has z_bar = 0, which `order=singular` keeps); the order `energy` is the default. Promises nothing: for
+continuous z the mutual information of a deterministic map is unbounded, so what it hides is measured by attack. Fully
+connected cuts, with a fixed number of coefficients.
 """
 
 from __future__ import annotations

@@ -18,10 +18,8 @@ class Row:
     """One finding: an attack on one defended split, scored by one metric. For every metric more means more leakage.
 
     `floor` is what an adversary reaches without the payload, `undefended` the headline attack on the raw
-    representation,
-    `normalized` = (value - floor) / (undefended - floor), None where there is nothing to hide. `headline` marks the
-    attack
-    that was selected for this metric on aux_val.
+    representation, `normalized` = (value - floor) / (undefended - floor), None where there is nothing to hide.
+    `headline` marks the attack that was selected for this metric on aux_val.
     """
 
     data: str

@@ -1,0 +1,324 @@
+"""Studies: the same digest however they were run, whole or resumed, and the best answer so far when stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from privet import api, experiment, run, study
+from privet.cli import app
+from privet.errors import CutError, DataError, ModelError, RunError, SpecError
+from privet.experiment import Setting
+from privet.study import Event, Source, Study
+from studies import QUESTION, digits
+
+TESTS = Path(__file__).parent
+AUDIT = ["audit", "--limit=150", "--effort=tiny", "--seeds=2", "--defense=none", "--defense=gaussian:sigma=1"]
+SOURCE = Source("digits", limit=150)
+Process = subprocess.Popen[str]
+
+
+def asked(out: Path, **more: Any) -> api.Answer:
+    return api.audit("digits", out=out, **(QUESTION | more))
+
+
+def begun(out: Path, *more: str, jobs: int = 1, limit: Callable[[], None] | None = None) -> Process:
+    command = [sys.executable, str(TESTS / "driver.py"), *AUDIT, "--out", str(out), "--jobs", str(jobs), *more]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=limit
+    )
+
+
+def finished(out: Path) -> list[Path]:
+    return list(out.glob("runs/*/run.json"))
+
+
+def wait_until(holds: Callable[[], object], process: Process, seconds: float = 240) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.01)
+
+
+def ended(process: Process) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The finished study, to be written into."""
+    return Path(shutil.copytree(digits()[1], tmp_path / "copy"))
+
+
+def remove(out: Path, defense: str, seed: int) -> None:
+    trials = json.loads((out / "study.json").read_text())["trials"]
+    name = next(t["name"] for t in trials if (t["defense"], t["seed"]) == (defense, seed))
+    shutil.rmtree(out / "runs" / name)
+
+
+def forbidden(*_: Any, **__: Any) -> Any:
+    raise AssertionError("nothing may be trained again")
+
+
+def test_a_finished_study_is_read_back_at_once(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "fit_task", forbidden)
+    monkeypatch.setattr(experiment.audit, "attack", forbidden)
+    assert asked(copied).results.digest == digits()[0].results.digest
+    assert asked(copied, jobs=2).results.digest == digits()[0].results.digest
+
+
+def test_a_missing_trial_is_run_again_to_the_same_digest(copied: Path) -> None:
+    remove(copied, "gaussian:sigma=1", 1)
+    shutil.rmtree(copied / "models")
+    (copied / "runs" / ".0123.half").mkdir()
+    assert asked(copied).results.digest == digits()[0].results.digest
+    assert not list(copied.glob("runs/.*"))
+
+
+def test_processes_give_the_same_digest(tmp_path: Path) -> None:
+    code, out, err = ended(begun(tmp_path, "--json", jobs=2))
+    assert code == 0, err
+    assert study.collect(tmp_path).digest == digits()[0].results.digest
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows == [json.loads(json.dumps(r.json())) for r in study.collect(tmp_path).rows]
+    assert "gaussian:sigma=1, seed 1: done" in err
+
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    """Killed without a chance to clean up: once while the network is trained, once between trials."""
+    process = begun(tmp_path)
+    wait_until((tmp_path / "study.json").is_file, process)
+    process.kill()
+    process.communicate()
+    with pytest.raises(RunError, match="no finished trial of the undefended reference"):
+        study.collect(tmp_path)
+    process = begun(tmp_path)
+    wait_until(lambda: len(finished(tmp_path)) >= 1, process)
+    process.kill()
+    process.communicate()
+    assert len(finished(tmp_path)) < 4
+    assert asked(tmp_path).results.digest == digits()[0].results.digest
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_with_something_to_tell(copied: Path, jobs: int) -> None:
+    """Ctrl-C reaches the whole group of processes; the best answer so far is told and the exit code is 0."""
+    remove(copied, "gaussian:sigma=1", 1)
+    remove(copied, "none", 1)
+    remove(copied, "gaussian:sigma=1", 0)
+    shutil.rmtree(copied / "models")
+    (copied / "report.html").unlink()
+    (copied / "study.json").unlink()
+    process = begun(copied, "--json", jobs=jobs, limit=os.setsid)
+    wait_until((copied / "study.json").is_file, process)
+    os.killpg(process.pid, signal.SIGINT)
+    code, out, err = ended(process)
+    assert code == 0, err
+    assert "unfinished" in err
+    assert {"unfinished", "one_seed"} <= {f for line in out.splitlines() for f in json.loads(line)["flags"]}
+    assert (copied / "report.html").is_file()
+
+
+def test_interrupted_with_nothing_to_tell(tmp_path: Path) -> None:
+    process = begun(tmp_path, limit=os.setsid)
+    wait_until((tmp_path / "study.json").is_file, process)
+    os.killpg(process.pid, signal.SIGINT)
+    code, out, err = ended(process)
+    assert code == 2
+    assert "no finished trial of the undefended reference" in err
+    assert out == ""
+
+
+def test_the_best_answer_so_far(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def listen(event: Event) -> None:
+        told.append(event.text)
+        if event.ended and event.text == "done":
+            raise KeyboardInterrupt
+
+    results = asked(tmp_path, listen=listen).results
+    assert results.defenses == ("none",)
+    assert len(results.unfinished) == 3
+    assert all("unfinished" in r.flags for r in results.rows)
+    assert told[-1].startswith("stopped")
+
+
+def test_max_minutes(copied: Path, tmp_path: Path) -> None:
+    remove(copied, "gaussian:sigma=1", 1)
+    for jobs in (1, 2):
+        results = asked(copied, max_minutes=1e-9, jobs=jobs).results
+        assert results.unfinished == ("gaussian:sigma=1, seed 1",)
+    with pytest.raises(RunError, match="no finished trial of the undefended reference"):
+        asked(tmp_path / "fresh", max_minutes=1e-9)
+
+
+def test_a_full_disk(copied: Path) -> None:
+    """Files may grow to 20 kB and no further: exit 2, one sentence, what was finished is kept, nothing half-written."""
+    remove(copied, "gaussian:sigma=1", 1)
+    small = 20_000
+    kept = {p: run.file_hash(p) for p in copied.rglob("*") if p.is_file() and p.parent.name != "copy"}
+    process = begun(copied, limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)))
+    code, out, err = ended(process)
+    assert (code, out) == (2, "")
+    sentences = [line for line in err.splitlines() if line.startswith("privet:")]
+    assert len(sentences) == 1
+    assert "is full; free some space" in sentences[0]
+    assert {p: run.file_hash(p) for p in copied.rglob("*") if p.is_file() and p.parent.name != "copy"} == kept
+    assert not list(copied.glob("runs/.*"))
+    assert asked(copied).results.digest == digits()[0].results.digest
+
+
+def test_a_full_disk_while_the_network_is_kept(tmp_path: Path) -> None:
+    process = begun(tmp_path, limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
+    code, _, err = ended(process)
+    assert code == 2
+    assert [line for line in err.splitlines() if line.startswith("privet:") and "full" in line]
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_another_version_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = run.versions()
+    monkeypatch.setattr(run, "versions", lambda: here | {"privet": "9.9"})
+    with pytest.raises(RunError, match="accept it with --any-version"):
+        asked(copied)
+    with pytest.raises(RunError, match="accept it with --any-version"):
+        study.collect(copied)
+    assert asked(copied, any_version=True).results.digest == digits()[0].results.digest
+
+
+def test_a_second_process_is_refused(copied: Path) -> None:
+    with run.locked(copied), pytest.raises(RunError, match="another process works in"):
+        asked(copied)
+
+
+def test_a_worker_that_dies_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the system kills a process for want of memory."""
+
+    class Pool:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def submit(self, *_: object) -> Future[None]:
+            broken: Future[None] = Future()
+            broken.set_exception(BrokenProcessPool("a child process terminated abruptly"))
+            return broken
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(study, "ProcessPoolExecutor", Pool)
+    with pytest.raises(RunError, match=r"worker process ended .* --jobs 1"):
+        study.execute(study.plan(plain(tmp_path, jobs=2, seeds=2), SOURCE.load()))
+
+
+def plain(out: Path, source: Source = SOURCE, **more: Any) -> Study:
+    keys = {"defenses", "seeds", "jobs", "max_minutes"}
+    setting = Setting("cnn3", "flatten", effort="tiny")
+    fields: dict[str, Any] = {"defenses": ("none",), "seeds": 1} | {k: v for k, v in more.items() if k in keys}
+    return Study(source, replace(setting, **{k: v for k, v in more.items() if k not in keys}), out=out, **fields)
+
+
+def test_the_plan_names_every_trial_the_reference_first(tmp_path: Path) -> None:
+    corpus = SOURCE.load()
+    planned = study.plan(plain(tmp_path, defenses=("gaussian:sigma=1", "none", "gaussian:sigma=1"), seeds=2), corpus)
+    assert planned.trials == [("none", 0), ("gaussian:sigma=1", 0), ("none", 1), ("gaussian:sigma=1", 1)]
+    assert [planned.calibrates(t) for t in planned.trials] == [True, False, False, False]
+    assert len(set(planned.names.values())) == 4
+    stored = planned.json()
+    assert stored["defenses"] == ["none", "gaussian:sigma=1"]
+    assert json.loads(json.dumps(stored)) == stored
+    assert study.estimate(planned) > 0
+    planned.finished = set(planned.trials)
+    assert study.estimate(planned) == 0
+    assert not tmp_path.joinpath("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        ({"defenses": ("gausian",)}, SpecError, "did you mean 'gaussian'"),
+        ({"at": "flaten"}, CutError, "legal cuts"),
+        ({"model": "cnn4"}, ModelError, "did you mean 'cnn3'"),
+        ({"side": ("sex",)}, DataError, "not among the attributes"),
+        ({"freeze": "all"}, SpecError, "half to freeze"),
+        ({"device": "tpu"}, SpecError, "--device cpu"),
+        ({"weights": "absent.safetensors"}, ModelError, "absent.safetensors"),
+    ],
+)
+def test_everything_wrong_is_said_before_any_time_is_spent(
+    tmp_path: Path, more: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as told:
+        study.plan(plain(tmp_path, **more), SOURCE.load())
+    assert "\n" not in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", [{"seeds": 0}, {"max_minutes": 0.0}, {"max_minutes": float("nan")}, {"jobs": -1}])
+def test_impossible_numbers(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="must be"):
+        plain(tmp_path, **more)
+
+
+def test_the_command_makes_the_study_again(tmp_path: Path) -> None:
+    source = replace(SOURCE, resize="none", group="person id")
+    text = study.command(plain(tmp_path, source, side=("sex",), freeze="both", attacks=("mlp_probe",)), SOURCE.load())
+    assert "--group 'person id'" in text
+    words = shlex.split(text)
+    audit = get_command(app).commands["audit"]  # type: ignore[attr-defined]
+    given = audit.make_context("audit", words[2:]).params
+    assert given["limit"] == 150
+    assert given["resize"] == "none"
+    assert given["freeze"] == "both"
+    assert given["side"] == ["sex"]
+    assert given["out"] == tmp_path
+
+
+def test_defaults_suit_the_data() -> None:
+    corpus = SOURCE.load()
+    assert study.with_defaults(Setting("", ""), corpus) == Setting("cnn3", "flatten")
+    assert study.with_defaults(Setting("", "block1"), corpus) == Setting("cnn3", "block1")
+    with pytest.raises(CutError, match=r"say where to cut 'vgg' with --at; its legal cuts: stage1"):
+        study.with_defaults(Setting("vgg", ""), corpus)
+
+
+def test_survey() -> None:
+    found = study.survey("cnn3", shape="3x50x50", classes=4, weights=None, source=Source("digits"))
+    flatten = next(c for c in found if c["cut"] == "flatten")
+    assert flatten["shape"] == [2304]
+    assert flatten["bytes"] == 4608
+    macs: Sequence[int] = [c["edge_macs"] for c in found]
+    assert sorted(macs) == list(macs)
+    with pytest.raises(SpecError, match="written like 3x50x50"):
+        study.survey("cnn3", shape="3,50", classes=2, weights=None, source=Source("digits"))
+
+
+def test_not_a_study(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(RunError, match="is not the folder of a study"):
+            study.collect(folder)
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(RunError, match="is not the folder of a study"):
+        study.collect(tmp_path)
+    (tmp_path / "study.json").write_text("[]")
+    with pytest.raises(RunError, match="is not the folder of a study"):
+        study.collect(tmp_path)
