@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from privet import metrics
-from privet.audit.estimate import weights
+from privet.auditing.estimate import weights
 
 
 def seconds(work: Callable[[], object], rounds: int = 5) -> float:

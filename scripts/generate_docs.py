@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from privet import registry
-from privet.audit.checks import FLAGS
+from privet.auditing.checks import FLAGS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FOLDERS = {"privet.defenses": "defense", "privet.attacks": "attack"}

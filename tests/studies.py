@@ -19,10 +19,10 @@ from torch import nn
 
 from driver import TINY
 from privet import api, data, experiment
-from privet.audit.audit import Evidence, attribute_scores
-from privet.audit.checks import Check
-from privet.audit.tables import tabulate
-from privet.audit.threat import Threat
+from privet.auditing.audit import Evidence, attribute_scores
+from privet.auditing.checks import Check
+from privet.auditing.tables import tabulate
+from privet.auditing.threat import Threat
 from privet.data.corpus import ROLES, Corpus, Part
 from privet.defense import Defended
 from privet.defenses.none import Nothing

@@ -122,44 +122,63 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return Copy(folder, environment)
 
 
-LIST = """
-import json
-from privet import registry
-from privet.cli import app
-from typer.testing import CliRunner
-print(json.dumps({verb: CliRunner().invoke(app, [verb, "--json"]).stdout for verb in ("defenses", "attacks")}))
+ALL = """
+import contextlib, io, json, runpy, sys
+import driver
+from privet.__main__ import main
+
+def told(*words):
+    sys.argv = ["privet", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.suppress(SystemExit):
+            main()
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+asked = "audit --limit 60 --effort tiny --seeds 1 --jobs 1 --defense dropped_fade:factor=.25 --defense entered-fade"
+found = {"defenses": told("defenses", "--json"), "attacks": told("attacks", "--json")}
+found["audit"] = told(*asked.split(), "--out", "out", "--json")
+sys.argv = ["generate_docs.py", "--to", "made"]
+with contextlib.suppress(SystemExit, FileNotFoundError), contextlib.redirect_stdout(sys.stderr):
+    runpy.run_path("scripts/generate_docs.py", run_name="__main__")
+print(json.dumps(found))
+"""
+CONFORM = """
+import pytest
+quiet = ["-q", "-p", "no:cacheprovider"]
+pytest.main([*quiet, "--collect-only", "tests/defenses", "tests/attacks"])
+print("caught:", int(pytest.main([*quiet, "tests/attacks", "-k", "planted and dropped_guess"])))
 """
 
 
-def test_both_are_listed(copy: Copy) -> None:
-    done = copy.run("-c", LIST)
+@pytest.fixture(scope="module")
+def found(copy: Copy) -> dict[str, list[dict[str, Any]]]:
+    """What the copy lists, audits and writes."""
+    done = copy.run("-c", ALL)
     assert done.returncode == 0, done.stderr
-    for verb, text in json.loads(done.stdout).items():
-        listed = {row["name"]: row for row in map(json.loads, text.splitlines())}
-        added = {"defenses": {DROPPED[0], ENTERED[0]}, "attacks": {DROPPED[1], ENTERED[1]}}[verb]
-        assert set(listed) == {*registry.names(f"privet.{verb}"), *added}
-        assert all(listed[name]["summary"].endswith(("fades", "guesses")) for name in added)
+    told: dict[str, list[dict[str, Any]]] = json.loads(done.stdout)
+    return told
 
 
-def test_both_are_audited_and_reported(copy: Copy) -> None:
-    words = "audit --limit 60 --effort tiny --seeds 1 --jobs 1 --defense dropped_fade:factor=.25 --out out --json"
-    done = copy.run("tests/driver.py", *words.split(), "--defense", "entered_fade")
-    assert done.returncode == 0, done.stderr
-    rows: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {r["defense"] for r in rows} == {"none", "dropped_fade:factor=.25", "entered_fade"}
-    attacks = {r["attack"] for r in rows}
-    assert {DROPPED[1], ENTERED[1], "linear_probe", "decoder"} <= attacks
+@pytest.mark.parametrize("verb", ["defenses", "attacks"])
+def test_both_are_listed(found: dict[str, list[dict[str, Any]]], verb: str) -> None:
+    listed = {row["name"]: row for row in found[verb]}
+    added = {"defenses": {DROPPED[0], ENTERED[0]}, "attacks": {DROPPED[1], ENTERED[1]}}[verb]
+    assert set(listed) == {*registry.names(f"privet.{verb}"), *added}
+    assert all(listed[name]["summary"].endswith(("fades", "guesses")) for name in added)
+
+
+def test_both_are_audited_and_reported(found: dict[str, list[dict[str, Any]]], copy: Copy) -> None:
+    rows = found["audit"]
+    assert {r["defense"] for r in rows} == {"none", "dropped_fade:factor=.25", "entered-fade"}
+    assert {DROPPED[1], ENTERED[1], "linear_probe", "decoder"} <= {r["attack"] for r in rows}
     page = (copy.folder / "out" / "report.html").read_text()
-    for name in (*DROPPED, *ENTERED):
+    for name in (*DROPPED, "entered-fade", ENTERED[1]):
         assert name in page
 
 
-def test_both_are_in_the_docs(copy: Copy) -> None:
-    script = copy.folder / "scripts" / "generate_docs.py"
-    if not script.is_file():
+def test_both_are_in_the_docs(found: dict[str, list[dict[str, Any]]], copy: Copy) -> None:
+    if not (copy.folder / "scripts" / "generate_docs.py").is_file():
         pytest.skip("no scripts/generate_docs.py")
-    done = copy.run(str(script), "--to", "made")
-    assert done.returncode == 0, done.stderr
     cards = {p.stem: p.read_text() for p in (copy.folder / "made").rglob("*.md")}
     assert "a fraction of the representation" in cards["dropped_fade"]
     assert "whatever the payload says" in cards["dropped_guess"]
@@ -167,10 +186,8 @@ def test_both_are_in_the_docs(copy: Copy) -> None:
 
 def test_both_meet_the_conformance_tests(copy: Copy) -> None:
     """The tests over the folders pick the new files up: the attack that only guesses is caught."""
-    quiet = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-    collected = copy.run(*quiet, "--collect-only", "tests/defenses", "tests/attacks")
-    assert collected.returncode == 0, collected.stdout + collected.stderr
+    done = copy.run("-c", CONFORM)
+    assert done.returncode == 0, done.stderr
     for name in (*DROPPED, *ENTERED):
-        assert f"[{name}" in collected.stdout or f"-{name}" in collected.stdout, name
-    caught = copy.run(*quiet, "tests/attacks", "-k", "planted and dropped_guess")
-    assert caught.returncode == 1, caught.stdout
+        assert f"[{name}" in done.stdout or f"-{name}" in done.stdout, name
+    assert "caught: 1" in done.stdout

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from privet import experiment, models
-from privet.audit import audit, battery
+from privet.auditing import audit, battery
 from privet.errors import ModelError, SpecError, ThreatError
 from privet.experiment import Setting, trial, trial_name
 from privet.run import Run, name_of

@@ -192,8 +192,8 @@ def test_python_of_the_readme_runs(index: int, tmp_path: Path) -> None:
 
 def test_the_line_of_python_stands_beside_the_rooms() -> None:
     """A function and a room of the package may not fight for one name, whichever is imported first."""
-    rooms_first = "import privet.audit.threat, privet; assert callable(privet.audit)"
-    line_first = "import privet; privet.audit; import privet.audit.checks as checks; assert checks.FLAGS"
+    rooms_first = "import privet.auditing.threat, privet; assert callable(privet.audit)"
+    line_first = "import privet; privet.audit; import privet.auditing.checks as checks; assert checks.FLAGS"
     for code in (rooms_first, line_first):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{code}: {done.stderr}"
@@ -223,7 +223,7 @@ def test_generated_pages_are_fresh(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_every_threat_is_described() -> None:
-    from privet.audit.threat import THREATS
+    from privet.auditing.threat import THREATS
 
     text = (REPO / "docs" / "threats.md").read_text()
     assert [name for name in THREATS if f"| `{name}` |" not in text] == []

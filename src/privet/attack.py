@@ -57,7 +57,7 @@ class Setting:
 
 @runtime_checkable
 class Probe(Protocol):
-    """Features, a network and a grid; `privet.audit.battery` trains it with early stopping on aux_val."""
+    """Features, a network and a grid; `privet.auditing.battery` trains it with early stopping on aux_val."""
 
     summary: ClassVar[str]
     goal: ClassVar[Goal]

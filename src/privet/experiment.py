@@ -15,9 +15,9 @@ from torch import nn
 
 from privet import cost, models, run
 from privet import defense as defenses
-from privet.audit import audit, checks
-from privet.audit.tables import tabulate
-from privet.audit.threat import Threat, portfolio
+from privet.auditing import audit, checks
+from privet.auditing.tables import tabulate
+from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import ModelError, SpecError, unknown
 from privet.run import Run

@@ -25,7 +25,7 @@ import torch
 
 from privet import cost, data, experiment, models, run
 from privet import defense as defenses
-from privet.audit.threat import Threat
+from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
 from privet.errors import CutError, DataError, RunError, SpecError
 from privet.experiment import REFERENCE, Setting

@@ -19,9 +19,9 @@ from torch import nn
 
 from privet import registry
 from privet.attack import FOLDER, Goal, Need, Probe, Solver, View
-from privet.audit import battery, floors
-from privet.audit.audit import picture_scores
-from privet.audit.battery import Material, Outcome
+from privet.auditing import battery, floors
+from privet.auditing.audit import picture_scores
+from privet.auditing.battery import Material, Outcome
 from studies import SMALL
 
 NAMES = registry.names(FOLDER)

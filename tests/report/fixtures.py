@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from privet.audit.checks import FLAGS, Check
-from privet.audit.estimate import Estimate
+from privet.auditing.checks import FLAGS, Check
+from privet.auditing.estimate import Estimate
 from privet.report.results import Results, Row
 
 ATTACKS = ("linear_probe", "mlp_probe", "server_probe", "boosted_trees")

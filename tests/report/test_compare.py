@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privet.audit.tables import TARGET
+from privet.auditing.tables import TARGET
 from privet.errors import RunError
 from privet.report import compare
 from privet.report.rows import Runs

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from privet.audit.checks import BATTERY, Check
+from privet.auditing.checks import BATTERY, Check
 from privet.errors import SpecError
 from privet.report import gates, rows
 from privet.report.results import Results

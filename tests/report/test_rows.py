@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privet.audit.checks import BATTERY, Check
+from privet.auditing.checks import BATTERY, Check
 from privet.data.corpus import Corpus
 from privet.errors import RunError
 from privet.report import rows

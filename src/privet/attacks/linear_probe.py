@@ -22,7 +22,7 @@ class LinearProbe:
     summary: ClassVar[str] = "logistic regression on the standardized payload"
     goal: ClassVar[Goal] = "attribute"
     needs: ClassVar[frozenset[Need]] = frozenset({"labels"})
-    grid: ClassVar[tuple[Setting, ...]] = (Setting(3e-3, 1e-2), Setting(3e-4, 1.0), Setting(1e-3, 1e-1))
+    grid: ClassVar[tuple[Setting, ...]] = (Setting(1e-3, 1e-1), Setting(3e-4, 1.0), Setting(3e-3, 1e-3))
     standardize: ClassVar[bool] = True
 
     def features(self, view: View) -> Tensor:

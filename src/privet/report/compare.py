@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from privet.audit.estimate import Estimate, paired
-from privet.audit.tables import TARGET
+from privet.auditing.estimate import Estimate, paired
+from privet.auditing.tables import TARGET
 from privet.errors import RunError, unknown
 from privet.report.rows import Runs
 

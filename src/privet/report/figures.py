@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from privet.audit.estimate import Estimate
+from privet.auditing.estimate import Estimate
 from privet.report import words
 from privet.report.files import write_atomic
 from privet.report.place import CHARACTER, Box, place

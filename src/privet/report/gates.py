@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from privet.audit.estimate import Estimate
+from privet.auditing.estimate import Estimate
 from privet.errors import SpecError, unknown
 from privet.report.results import Results, Row
 from privet.report.rows import INPUT

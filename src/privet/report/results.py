@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from privet.audit.checks import Check
-from privet.audit.estimate import Estimate
+from privet.auditing.checks import Check
+from privet.auditing.estimate import Estimate
 
 
 @dataclass(frozen=True)

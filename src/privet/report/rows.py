@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from privet.audit.checks import FLAGS, Check
-from privet.audit.estimate import Estimate, estimate, paired
-from privet.audit.tables import TARGET
+from privet.auditing.checks import FLAGS, Check
+from privet.auditing.estimate import Estimate, estimate, paired
+from privet.auditing.tables import TARGET
 from privet.errors import RunError
 from privet.payload import Array
 from privet.report.results import Results, Row

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from privet.audit.estimate import Estimate
+from privet.auditing.estimate import Estimate
 from privet.report import figures, words
 from privet.report.results import Row
 from privet.report.view import INPUT, Variant, View, flags, leaks, nothing_to_hide

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from privet.audit.estimate import Estimate
+from privet.auditing.estimate import Estimate
 from privet.report.results import Check, Row
 from privet.report.view import INPUT, Variant, View, leaks, nothing_to_hide
 from privet.report.words import NBSP, RATES, UNITS, digits_of, figure, gap, interval, metric_name, number, plain, wanted

@@ -9,7 +9,7 @@ import io
 from rich.markup import escape
 from rich.table import Table
 
-from privet.audit.estimate import Estimate
+from privet.auditing.estimate import Estimate
 from privet.report import sentences, words
 from privet.report.results import Results, Row
 from privet.report.view import Variant, View, flags, leaks

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from privet.audit.estimate import Estimate
+from privet.auditing.estimate import Estimate
 from privet.report.results import Check, Results, Row
 
 INPUT = "input"  # the attribute of reconstruction

@@ -8,7 +8,7 @@ import html
 import math
 import re
 
-from privet.audit.estimate import Estimate
+from privet.auditing.estimate import Estimate
 from privet.report.results import Check, Row
 from privet.report.view import INPUT
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from privet.attack import Goal, Need, Posterior, Setting, View
 from privet.attacks.linear_probe import LinearProbe
 from privet.attacks.mlp_probe import MlpProbe
-from privet.audit import audit, checks
-from privet.audit.checks import BATTERY, FLAGS, Check
-from privet.audit.threat import Threat
+from privet.auditing import audit, checks
+from privet.auditing.checks import BATTERY, FLAGS, Check
+from privet.auditing.threat import Threat
 from studies import SMALL, people, undefended
 
 EFFORT = replace(SMALL, attack_epochs=80, attack_steps=600, patience=12)

@@ -12,10 +12,10 @@ import torch
 from privet.attacks.boosted_trees import BoostedTrees
 from privet.attacks.decoder import Decoder
 from privet.attacks.mlp_probe import MlpProbe
-from privet.audit import audit
-from privet.audit.audit import Evidence
-from privet.audit.tables import tabulate
-from privet.audit.threat import Threat
+from privet.auditing import audit
+from privet.auditing.audit import Evidence
+from privet.auditing.tables import tabulate
+from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
 from privet.defenses.gaussian import Gaussian
 from privet.errors import DataError

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from privet import metrics
-from privet.audit.audit import Evidence
-from privet.audit.estimate import weights
+from privet.auditing.audit import Evidence
+from privet.auditing.estimate import weights
 from privet.data.corpus import Corpus
 from privet.payload import Array
 

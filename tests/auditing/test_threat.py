@@ -10,8 +10,8 @@ import torch
 
 from privet.attack import FOLDER
 from privet.attacks.linear_probe import LinearProbe
-from privet.audit import audit
-from privet.audit.threat import THREATS, Threat, portfolio
+from privet.auditing import audit
+from privet.auditing.threat import THREATS, Threat, portfolio
 from privet.defenses.gaussian import Gaussian
 from privet.errors import SpecError, ThreatError
 from privet.registry import names

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from privet.audit import floors
+from privet.auditing import floors
 
 
 def test_majority_is_the_frequencies_of_aux() -> None:

@@ -15,8 +15,8 @@ from privet.attack import Goal, Need, Posterior, Probe, Setting, View
 from privet.attacks.boosted_trees import BoostedTrees
 from privet.attacks.linear_probe import LinearProbe
 from privet.attacks.mlp_probe import MlpProbe
-from privet.audit import battery
-from privet.audit.battery import Material, Outcome
+from privet.auditing import battery
+from privet.auditing.battery import Material, Outcome
 from privet.train import Effort
 from studies import SMALL
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from privet.audit.estimate import Estimate, estimate, paired, weights
+from privet.auditing.estimate import Estimate, estimate, paired, weights
 from privet.errors import DataError, SpecError
 
 

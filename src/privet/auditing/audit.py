@@ -16,9 +16,9 @@ from torch import Tensor
 
 from privet import metrics
 from privet.attack import Probe, Solver, View
-from privet.audit import battery, floors
-from privet.audit.battery import Material
-from privet.audit.threat import Threat
+from privet.auditing import battery, floors
+from privet.auditing.battery import Material
+from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus, Part
 from privet.defense import Defended
 from privet.payload import Array, Payload

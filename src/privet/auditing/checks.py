@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from privet.attack import Probe, Solver, View
-from privet.audit import battery, floors
-from privet.audit.audit import Observed, attribute_material, attribute_scores, picture_scores
-from privet.audit.battery import Material
-from privet.audit.threat import Threat
+from privet.auditing import battery, floors
+from privet.auditing.audit import Observed, attribute_material, attribute_scores, picture_scores
+from privet.auditing.battery import Material
+from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
 from privet.train import Effort, inputs, some
 
