@@ -20,7 +20,7 @@ def test_mlp() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 50, 50), (1, 9, 13), (3, 4, 4)], ids=str)
 def test_decoder(shape: tuple[int, ...]) -> None:
-    drawn = Decoder(10, shape)(torch.randn(2, 10))
+    drawn = Decoder(10, shape)(torch.randn(2, 10)).detach()
     assert drawn.shape == (2, *shape)
     assert 0 < float(drawn.min()) <= float(drawn.max()) < 1
 

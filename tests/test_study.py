@@ -26,6 +26,7 @@ from privet import api, experiment, run, study
 from privet.cli import app
 from privet.errors import CutError, DataError, ModelError, RunError, SpecError
 from privet.experiment import Setting
+from privet.screen import Screen
 from privet.study import Event, Source, Study
 from studies import QUESTION, digits, privet
 
@@ -133,14 +134,15 @@ def test_interrupted_with_something_to_tell(copied: Path) -> None:
     assert (copied / "report.html").is_file()
 
 
-def test_interrupted_with_nothing_to_tell(tmp_path: Path) -> None:
-    process = begun(tmp_path, limit=os.setsid)
-    wait_until((tmp_path / "study.json").is_file, process)
-    os.killpg(process.pid, signal.SIGINT)
-    code, out, err = ended(process)
-    assert code == 2
+def test_interrupted_with_nothing_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Screen, "listen", lambda *_: signal.raise_signal(signal.SIGINT))
+    code = privet(*AUDIT, "--jobs", 1, "--out", tmp_path, "--json")
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
     assert "no finished trial of the undefended reference" in err
-    assert out == ""
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_the_best_answer_so_far(tmp_path: Path) -> None:

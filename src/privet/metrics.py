@@ -5,8 +5,8 @@
                  f(p, s, weights) -> [R]       p [N, K] probabilities, s [N] labels in 0..K-1, weights [R, N] >= 0
 
 A row of weights says how often each example counts: a row of ones is the point estimate, rows of bootstrap
-multiplicities (`privet.auditing.estimate.weights`) are its replicates, and each gives exactly what repeating the examples
-that many times would give. Larger always means that more leaks. All of them refuse with `DataError`.
+multiplicities (`privet.auditing.estimate.weights`) are its replicates, and each gives exactly what repeating the
+examples that many times would give. Larger always means that more leaks. All of them refuse with `DataError`.
 """
 
 from __future__ import annotations

@@ -189,8 +189,8 @@ def _train(
 class _Scale:
     """Standardized features; where labels are known, columns that say much about them stand out.
 
-    Among thousands of equal columns a network overlooks the one in which the answer is written. Each column is therefore
-    multiplied by the square root of its F statistic over the median column's, between 1 and `TELLING`.
+    Among thousands of equal columns a network overlooks the one in which the answer is written. Each column is
+    therefore multiplied by the square root of its F statistic over the median column's, between 1 and `TELLING`.
     """
 
     mean: Tensor

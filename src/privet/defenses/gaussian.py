@@ -1,11 +1,10 @@
-"""Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of split
-inference.
+"""Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of split inference
+(as in Mireshghallah et al. 2020, "Shredder", and Singh et al. 2021, "DISCO", section 4).
 
     z' = z + sigma * xi,   xi ~ N(0, I) fresh for every payload;   the server minimizes CE(h(z'), y)
 
-Deviations: the edge half is not retrained, so that one edge serves every sigma. Sigma is in the units of z. No
-epsilon is claimed: z is not clipped and the noise is floating-point (naive float noise is distinguishable; Mironov
-2012).
+Deviations: the edge half is not retrained, so that one edge serves every sigma. Sigma is in the units of z. No epsilon
+is claimed: z is not clipped, and floating-point noise can be told apart from real Gaussian noise (Mironov 2012).
 """
 
 from __future__ import annotations

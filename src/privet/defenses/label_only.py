@@ -2,8 +2,8 @@
 
     payload = argmax_k f(x)_k, in ceil(log2 K) bits;   z' = its one-hot vector
 
-What an adversary infers from it is the label-only floor of every audit. Deviations: none; a reference, not a
-published method.
+What an adversary infers from it is the label-only floor of every audit.
+Deviations: none; a reference, not a published method.
 """
 
 from __future__ import annotations
