@@ -75,7 +75,6 @@ class BoostedTrees:
         # A column that is constant within every value has no variance left to divide by: its score is infinite, or
         # hugely negative by rounding, and either way the best there is.
         with np.errstate(divide="ignore", invalid="ignore"):
-            with np.errstate(divide="ignore", invalid="ignore"):
             scores = np.abs(f_classif(standard[:, moving].astype(np.float64), labels)[0])
         telling = moving[np.argsort(-np.nan_to_num(scores), kind="stable")[: self.columns]]
 
