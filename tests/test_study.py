@@ -137,7 +137,14 @@ def test_interrupted_with_something_to_tell(copied: Path) -> None:
 def test_interrupted_with_nothing_to_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Screen, "listen", lambda *_: signal.raise_signal(signal.SIGINT))
+    pressed: list[Event] = []
+
+    def press(_: Screen, event: Event) -> None:
+        pressed.append(event)
+        if len(pressed) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Screen, "listen", press)
     code = privet(*AUDIT, "--jobs", 1, "--out", tmp_path, "--json")
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
