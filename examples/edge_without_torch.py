@@ -9,7 +9,7 @@ import numpy as np
 
 from privet import shipping
 from privet.runtime.edge import Edge
-from privet.study import Source
+from privet.schedule import Source
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as room:

@@ -3,7 +3,9 @@ digits shared by all tests, and studies whose every number is made up."""
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +75,7 @@ def undefended(corpus: Corpus) -> Defended:
 @functools.cache
 def _digits() -> tuple[api.Answer, Path]:
     out = Path(tempfile.mkdtemp(prefix="privet-tests-"))
+    atexit.register(shutil.rmtree, out, ignore_errors=True)
     return api.audit("digits", out=out, **QUESTION), out
 
 

@@ -22,12 +22,13 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from privet import api, experiment, run, study
+from privet import api, experiment, run, schedule, study
 from privet.cli import app
 from privet.errors import CutError, DataError, ModelError, RunError, SpecError
 from privet.experiment import Setting
+from privet.schedule import Source, Study
 from privet.screen import Screen
-from privet.study import Event, Source, Study
+from privet.study import Event
 from studies import QUESTION, digits, privet
 
 TESTS = Path(__file__).parent
@@ -235,7 +236,7 @@ def test_a_worker_that_dies_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(study, "ProcessPoolExecutor", Pool)
     with pytest.raises(RunError, match=r"worker process ended .* --jobs 1"):
-        study.execute(study.plan(plain(tmp_path, jobs=2, seeds=2), SOURCE.load()))
+        study.execute(schedule.draw_up(plain(tmp_path, jobs=2, seeds=2), SOURCE.load()))
 
 
 def plain(out: Path, source: Source = SOURCE, **more: Any) -> Study:
@@ -247,16 +248,18 @@ def plain(out: Path, source: Source = SOURCE, **more: Any) -> Study:
 
 def test_the_plan_names_every_trial_the_reference_first(tmp_path: Path) -> None:
     corpus = SOURCE.load()
-    planned = study.plan(plain(tmp_path, defenses=("gaussian:sigma=1", "none", "gaussian:sigma=1"), seeds=2), corpus)
+    planned = schedule.draw_up(
+        plain(tmp_path, defenses=("gaussian:sigma=1", "none", "gaussian:sigma=1"), seeds=2), corpus
+    )
     assert planned.trials == [("none", 0), ("gaussian:sigma=1", 0), ("none", 1), ("gaussian:sigma=1", 1)]
     assert [planned.calibrates(t) for t in planned.trials] == [True, False, False, False]
     assert len(set(planned.names.values())) == 4
     stored = planned.json()
     assert stored["defenses"] == ["none", "gaussian:sigma=1"]
     assert json.loads(json.dumps(stored)) == stored
-    assert study.estimate(planned) > 0
+    assert schedule.estimate(planned) > 0
     planned.finished = set(planned.trials)
-    assert study.estimate(planned) == 0
+    assert schedule.estimate(planned) == 0
     assert not tmp_path.joinpath("runs").exists()
 
 
@@ -276,7 +279,7 @@ def test_everything_wrong_is_said_before_any_time_is_spent(
     tmp_path: Path, more: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message) as told:
-        study.plan(plain(tmp_path, **more), SOURCE.load())
+        schedule.draw_up(plain(tmp_path, **more), SOURCE.load())
     assert "\n" not in str(told.value)
     assert not list(tmp_path.iterdir())
 
@@ -289,7 +292,9 @@ def test_impossible_numbers(tmp_path: Path, more: dict[str, Any]) -> None:
 
 def test_the_command_makes_the_study_again(tmp_path: Path) -> None:
     source = replace(SOURCE, resize="none", group="person id")
-    text = study.command(plain(tmp_path, source, side=("sex",), freeze="both", attacks=("mlp_probe",)), SOURCE.load())
+    text = schedule.command(
+        plain(tmp_path, source, side=("sex",), freeze="both", attacks=("mlp_probe",)), SOURCE.load()
+    )
     assert "--group 'person id'" in text
     words = shlex.split(text)
     audit = get_command(app).commands["audit"]  # type: ignore[attr-defined]
@@ -303,21 +308,21 @@ def test_the_command_makes_the_study_again(tmp_path: Path) -> None:
 
 def test_defaults_suit_the_data() -> None:
     corpus = SOURCE.load()
-    assert study.with_defaults(Setting("", ""), corpus) == Setting("cnn3", "flatten")
-    assert study.with_defaults(Setting("", "block1"), corpus) == Setting("cnn3", "block1")
+    assert schedule.with_defaults(Setting("", ""), corpus) == Setting("cnn3", "flatten")
+    assert schedule.with_defaults(Setting("", "block1"), corpus) == Setting("cnn3", "block1")
     with pytest.raises(CutError, match=r"say where to cut 'vgg' with --at; its legal cuts: stage1"):
-        study.with_defaults(Setting("vgg", ""), corpus)
+        schedule.with_defaults(Setting("vgg", ""), corpus)
 
 
 def test_survey() -> None:
-    found = study.survey("cnn3", shape="3x50x50", classes=4, weights=None, source=Source("digits"))
+    found = schedule.survey("cnn3", shape="3x50x50", classes=4, weights=None, source=Source("digits"))
     flatten = next(c for c in found if c["cut"] == "flatten")
     assert flatten["shape"] == [2304]
     assert flatten["bytes"] == 4608
     macs: Sequence[int] = [c["edge_macs"] for c in found]
     assert sorted(macs) == list(macs)
     with pytest.raises(SpecError, match="written like 3x50x50"):
-        study.survey("cnn3", shape="3,50", classes=2, weights=None, source=Source("digits"))
+        schedule.survey("cnn3", shape="3,50", classes=2, weights=None, source=Source("digits"))
 
 
 def test_not_a_study(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from privet import schedule
 from privet import study as studies
 from privet.experiment import Setting
 from privet.report import figures, html, tables
 from privet.report.results import Results, Row
-from privet.study import Listener, Source, Study
+from privet.schedule import Source, Study
+from privet.study import Listener
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def audit(
     max_minutes: float | None = None,
     any_version: bool = False,
     listen: Listener | None = None,
-    announce: Callable[[studies.Plan], None] | None = None,
+    announce: Callable[[schedule.Schedule], None] | None = None,
     loading: Callable[[int, int], None] | None = None,
 ) -> Answer:
     """Train, cut, defend, attack and report; the arguments are those of `privet audit --help`.
@@ -86,9 +88,9 @@ def audit(
     corpus = source.load(loading)
     kept = None if weights is None else str(weights)
     setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device)
-    setting = studies.with_defaults(setting, corpus)
+    setting = schedule.with_defaults(setting, corpus)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
-    planned = studies.plan(
+    planned = schedule.draw_up(
         Study(source, setting, tuple(defenses), seeds, folder, jobs, max_minutes, any_version), corpus
     )
     if announce:

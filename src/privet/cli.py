@@ -15,7 +15,7 @@ from privet import __version__
 
 if TYPE_CHECKING:
     from privet.api import Answer
-    from privet.study import Plan
+    from privet.schedule import Schedule
 
 app = typer.Typer(
     name="privet",
@@ -126,7 +126,7 @@ def audit(
 
     conditions = [gates.parse(text) for text in fail_if]
 
-    def announce(planned: Plan) -> None:
+    def announce(planned: Schedule) -> None:
         for gate in conditions:
             gates.known(gate, (*planned.corpus.hidden, "input"))
         screen.announce(planned)
@@ -160,14 +160,14 @@ def cuts(
     as_json: Json = False,
 ) -> None:
     """List where a network can be cut, with what would travel and what the edge would compute."""
-    from privet import study
+    from privet import schedule
 
-    found = study.survey(
+    found = schedule.survey(
         model,
         shape=shape,
         classes=classes,
         weights=weights,
-        source=study.Source(data, target, tuple(hidden), resize=resize),
+        source=schedule.Source(data, target, tuple(hidden), resize=resize),
     )
     if as_json:
         for cut in found:
@@ -210,8 +210,8 @@ def fit(
 ) -> None:
     """Train and defend one split and write it as a bundle that ships: the edge runs it without torch."""
     from privet import shipping
+    from privet.schedule import Source
     from privet.screen import Screen
-    from privet.study import Source
 
     with Screen(err) as screen:
         manifest = shipping.fit(

@@ -1,7 +1,7 @@
 """A model by reference: a built-in name, `package.module:factory`, `file.py:factory`, `torchvision:NAME`, `timm:NAME`.
 
-Built-in names are the functions of `privet.architectures`. Weights are safetensors, never pickles. Initialization depends
-on the seed alone, not on the global generator."""
+Built-in names are the functions of `privet.architectures`. Weights are safetensors, never pickles. Initialization
+depends on the seed alone, not on the global generator."""
 
 from __future__ import annotations
 
@@ -204,6 +204,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
     os.close(handle)
     try:
         save_file(tensors, name)
+        os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -145,6 +145,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         yield draft
         for file in draft.iterdir():
+            os.chmod(file, 0o644)
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         os.chmod(draft, 0o755)

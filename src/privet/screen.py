@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from privet.study import Event, Plan
+    from privet.schedule import Schedule
+    from privet.study import Event
 
 
 class Screen:
@@ -47,9 +48,9 @@ class Screen:
         if done >= total:
             self._drop("reading the data")
 
-    def announce(self, planned: Plan) -> None:
+    def announce(self, planned: Schedule) -> None:
         """The plan and the estimate, before the first trial."""
-        from privet.study import estimate
+        from privet.schedule import estimate
 
         self._drop("reading the data")
         self.trials, self.before = len(planned.trials), len(planned.finished)

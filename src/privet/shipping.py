@@ -10,8 +10,8 @@ from privet import experiment
 from privet.experiment import Setting
 from privet.run import name_of
 from privet.runtime import bundle
-from privet.study import Source, one_thread, with_defaults
-from privet.train import Effort, accuracy
+from privet.schedule import Source, with_defaults
+from privet.train import Effort, accuracy, one_thread
 
 
 def fit(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -258,3 +259,14 @@ def _train_mode(model: nn.Module, frozen: frozenset[str]) -> None:
         own = [f"{name}.{p}" if name else p for p, _ in module.named_parameters(recurse=False)]
         if own and all(p in frozen for p in own):
             module.eval()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch, so that results do not depend on how many cores there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

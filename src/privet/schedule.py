@@ -1,0 +1,237 @@
+"""What a study will do, drawn up and checked before any time is spent: people, network, cut, defenses, trials."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from privet import cost, data, experiment, models, run
+from privet import defense as defenses
+from privet.auditing.threat import Threat
+from privet.data.corpus import Corpus
+from privet.errors import CutError, DataError, SpecError
+from privet.experiment import REFERENCE, Setting
+from privet.split import Cut, cuts, split
+from privet.train import Effort, inputs, one_thread
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the people come from: the arguments of `privet.data.load`."""
+
+    data: str
+    target: str | None = None
+    hidden: tuple[str, ...] = ()
+    side: tuple[str, ...] = ()
+    resize: str | None = None
+    aux: str | None = None
+    victims: str | None = None
+    group: str | None = None
+    limit: int | None = None
+    on_bad: str = "skip"
+
+    def load(self, progress: Callable[[int, int], None] | None = None) -> Corpus:
+        """The corpus; its roles depend on the contents alone."""
+        return data.load(**asdict(self), progress=progress)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that was asked: people, network, cut, defenses, seeds, and how long it may take."""
+
+    source: Source
+    setting: Setting
+    defenses: tuple[str, ...]
+    seeds: int
+    out: Path
+    jobs: int = 0
+    max_minutes: float | None = None
+    any_version: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise SpecError(f"--seeds must be at least 1, got {self.seeds}")
+        if self.jobs < 0:
+            raise SpecError(f"--jobs must be 0 (all cores) or more, got {self.jobs}")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise SpecError(f"--max-minutes must be positive, got {self.max_minutes}")
+
+
+@dataclass
+class Schedule:
+    """The trials of a study and what has to be known before the first one starts."""
+
+    study: Study
+    corpus: Corpus
+    trials: list[tuple[str, int]]
+    names: dict[tuple[str, int], str]
+    finished: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def dependence(self) -> dict[str, float]:
+        """I(y; s) in nats: how much the answer itself says about each hidden attribute."""
+        return data.dependence(self.corpus)
+
+    def calibrates(self, trial: tuple[str, int]) -> bool:
+        """The first undefended trial calibrates the attacks for the study."""
+        return trial == self.trials[0]
+
+    def json(self) -> dict[str, Any]:
+        """`study.json`: enough to make the report again without the data."""
+        study = self.study
+        threat = Threat.named(study.setting.threat, study.setting.side)
+        listed = list(dict.fromkeys(d for d, _ in self.trials))
+        return {
+            "format": run.FORMAT,
+            "title": f"{self.corpus.name}: {self.corpus.target}, hiding {', '.join(self.corpus.hidden)}",
+            "command": command(study, self.corpus),
+            "folder": str(study.out),
+            "data": data.describe(self.corpus),
+            "data_digest": self.corpus.digest,
+            "model": study.setting.model,
+            "at": study.setting.at,
+            "threat": threat.describe(),
+            "effort": study.setting.effort,
+            "reference": REFERENCE,
+            "defenses": listed,
+            "seeds": sorted({s for _, s in self.trials}),
+            "trials": [{"defense": d, "seed": s, "name": self.names[d, s]} for d, s in self.trials],
+        }
+
+
+def draw_up(study: Study, corpus: Corpus) -> Schedule:
+    """Check everything that can be wrong before any time is spent, and list the trials, the undefended reference
+    first."""
+    experiment.check(study.setting)
+    for attribute in study.setting.side:
+        if attribute not in corpus.classes:
+            raise DataError(
+                f"the side information {attribute!r} is not among the attributes {', '.join(corpus.classes)}"
+            )
+    named: dict[str, None] = {REFERENCE: None}
+    for text in study.defenses:
+        defense = defenses.parse(text)
+        named.setdefault(text if defenses.spell(defense) != REFERENCE else REFERENCE)
+    example = inputs(corpus.victim.x[:2])
+    weights = Path(study.setting.weights) if study.setting.weights else None
+    model = models.load(
+        study.setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights
+    )
+    split(model.eval(), example, study.setting.at)
+    trials = [(d, s) for s in range(study.seeds) for d in named]
+    names = {(d, s): experiment.trial_name(study.setting, corpus, d, s, (d, s) == trials[0]) for d, s in trials}
+    planned = Schedule(study, corpus, trials, names)
+    planned.finished = {t for t in trials if (study.out / "runs" / names[t] / "run.json").is_file()}
+    return planned
+
+
+def command(study: Study, corpus: Corpus) -> str:
+    """The command line that makes this study again."""
+    source, setting = study.source, study.setting
+    words = ["privet", "audit", "--data", source.data, "--target", corpus.target]
+    words += [w for h in corpus.hidden for w in ("--hidden", h)]
+    words += [w for h in setting.side for w in ("--side", h)]
+    words += ["--model", setting.model, "--at", setting.at]
+    words += [w for d in study.defenses for w in ("--defense", d)]
+    words += [w for a in setting.attacks for w in ("--attack", a)]
+    optional = {
+        "--weights": setting.weights, "--freeze": setting.freeze, "--resize": source.resize, "--aux": source.aux,
+        "--victims": source.victims, "--group": source.group, "--limit": source.limit,
+        "--on-bad": None if source.on_bad == "skip" else source.on_bad,
+        "--device": None if setting.device == "cpu" else setting.device,
+    }  # fmt: skip
+    words += [w for key, value in optional.items() if value is not None for w in (key, str(value))]
+    words += ["--threat", setting.threat, "--effort", setting.effort, "--seeds", str(study.seeds)]
+    words += ["--out", str(study.out)]
+    return shlex.join(words)
+
+
+def estimate(planned: Schedule) -> float:
+    """A rough number of seconds that the missing trials will take, from a few timed steps on this machine."""
+    study, corpus = planned.study, planned.corpus
+    missing = len(planned.trials) - len(planned.finished)
+    if not missing:
+        return 0.0
+    effort = Effort.named(study.setting.effort)
+    with one_thread():
+        per_example = _seconds_per_example(study, corpus)
+    untrained = study.setting.freeze == "both"
+    seeds = {s for t, s in planned.trials if (t, s) not in planned.finished}
+    training = 0 if untrained else len(seeds) * effort.task_epochs * len(corpus.task_train) * per_example
+    epochs, _ = effort.attack_schedule("attribute", len(corpus.aux_train))
+    drawn, _ = effort.attack_schedule("reconstruct", len(corpus.aux_train))
+    attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(
+        corpus.aux_train
+    ) * per_example + 2 * len(corpus.hidden)
+    jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
+    return (training + attacking * (missing + 2)) / jobs + 4
+
+
+def _seconds_per_example(study: Study, corpus: Corpus) -> float:
+    model = models.load(study.setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target)).train()
+    x = inputs(corpus.task_train.x[:64])
+    if len(x) < 2:
+        return 1e-3
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        model(x).logsumexp(1).sum().backward()
+        times.append(time.perf_counter() - started)
+    return min(times) / len(x)
+
+
+def with_defaults(setting: Setting, corpus: Corpus) -> Setting:
+    """Fill in the network and the cut that suit the data, where none was given; a network of your own needs a cut of
+    yours."""
+    model, at = models.default_model(corpus.kind, corpus.shape)
+    if not setting.model:
+        return replace(setting, model=model, at=setting.at or at)
+    if setting.model == model and not setting.at:
+        return replace(setting, at=at)
+    if not setting.at:
+        legal = [c.name for c in legal_cuts(setting, corpus)]
+        raise CutError(f"say where to cut {setting.model!r} with --at; its legal cuts: {', '.join(legal)}")
+    return setting
+
+
+def survey(
+    reference: str, *, shape: str | None, classes: int, weights: Path | None, source: Source
+) -> list[dict[str, Any]]:
+    """Every legal cut of a network with what would travel (float16) and what the edge would compute."""
+    if shape is None:
+        corpus = source.load()
+        kind, size, count = corpus.kind, corpus.shape, corpus.n_classes(corpus.target)
+    else:
+        try:
+            size, count = tuple(int(n) for n in shape.split("x")), classes
+        except ValueError:
+            raise SpecError(f"--shape is written like 3x50x50, got {shape!r}") from None
+        kind = "image" if len(size) == 3 else "table"
+    reference = reference or models.default_model(kind, size)[0]
+    model = models.load(reference, shape=size, classes=count, weights=weights).eval()
+    example = torch.zeros(2, *size)
+    return [
+        {
+            "model": reference,
+            "cut": cut.name,
+            "shape": list(cut.shape),
+            "bytes": 2 * math.prod(cut.shape),
+            "edge_macs": cost.macs(split(model, example, cut.name).edge, example[:1]),
+        }
+        for cut in cuts(model, example)
+    ]
+
+
+def legal_cuts(setting: Setting, corpus: Corpus) -> list[Cut]:
+    """The legal cuts of a network on this data."""
+    weights = Path(setting.weights) if setting.weights else None
+    model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights)
+    return cuts(model.eval(), inputs(corpus.victim.x[:2]))
