@@ -158,6 +158,7 @@ def study(
                 "payload_bytes": 64,
                 "edge_macs": 1000,
                 "stochastic": stochastic and defense != defenses[0],
+                "shared_noise": False,
                 "saturated": saturated,
                 "cut_shape": [6],
                 "checks": [asdict(c) for c in checks] if (defense, number) == (defenses[0], 0) else [],

@@ -111,7 +111,7 @@ def test_the_network_of_a_seed_is_trained_once(tmp_path: Path, monkeypatch: pyte
     trial(SETTING, CORPUS, "none", 3, tmp_path / "second")
     monkeypatch.setattr(experiment, "fit_task", lambda *a, **k: pytest.fail("trained twice"))
     assert trial(SETTING, CORPUS, NOISY, 3, tmp_path / "second").digest == fresh.digest
-    assert len(list((tmp_path / "second" / "models").iterdir())) == 1
+    assert len(list((tmp_path / "second" / "models").glob("*.safetensors"))) == 1
 
 
 def test_what_names_a_trial() -> None:

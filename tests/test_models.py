@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from privet._torchvision import prepare_torchvision
 from privet.errors import MissingExtra, ModelError
 from privet.models import BUILT_IN, default_model, load, load_weights, save_weights
 from privet.split import split
@@ -144,12 +145,66 @@ def test_references_that_lead_nowhere_are_refused(reference: str, why: str) -> N
         load(reference, shape=(12,), classes=2, weights=None, seed=0)
 
 
+@pytest.mark.parametrize("reference", [":", ":f", "x:", ".x:f", "builtins:dict.x", "timm:"])
+def test_references_that_are_none_are_refused(reference: str) -> None:
+    with pytest.raises((ModelError, MissingExtra)):
+        load(reference, shape=(12,), classes=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("def make(:", r"cannot be imported \(SyntaxError: "),
+        ("1 / 0", r"cannot be imported \(ZeroDivisionError: division by zero\)"),
+        ("raise SystemExit(3)", r"cannot be imported \(SystemExit: 3\)"),
+        ("import no_such_module_here", "imports the module 'no_such_module_here', which is not installed"),
+        ("def make(): raise RuntimeError('no\\nmore')", r"failed while it built .*\(RuntimeError: no\)"),
+        ("def make(): raise SystemExit", r"failed while it built .*\(SystemExit\)"),
+        ("make = dict.fromkeys", "does not say what it takes|asks for|failed while"),
+    ],
+)
+def test_files_that_fail_are_refused(tmp_path: Path, text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "broken_for_test.py"
+    path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError, match=why) as caught:
+        load(f"{path}:make", shape=(12,), classes=2)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError):
+        load("broken_for_test:make", shape=(12,), classes=2)
+    sys.modules.pop(path.stem, None)
+
+
+@pytest.mark.parametrize("problem", ["AttributeError('x')", "KeyError('x')", "NotImplementedError", "SystemExit(1)"])
+def test_networks_that_fail_are_refused(tmp_path: Path, problem: str) -> None:
+    path = tmp_path / "failing.py"
+    path.write_text(f"from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        raise {problem}")
+    with pytest.raises(ModelError, match="does not accept inputs of shape"):
+        load(f"{path}:Net", shape=(12,), classes=2)
+
+
+def test_what_is_not_finite_is_refused(tmp_path: Path, factories: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    model = load(f"{factories}:plain", shape=(12,), classes=2)
+    state = model.state_dict()
+    save_file({k: torch.full_like(v, float("nan")) if k == "1.bias" else v for k, v in state.items()}, path)
+    with pytest.raises(ModelError, match=r"are not finite \(1.bias\)"):
+        load_weights(model, path)
+    assert bool(torch.isfinite(model[1].bias).all())
+    factories.write_text(
+        FACTORY + "\ndef nan():\n    m = plain()\n    m[1].bias.data.fill_(float('nan'))\n    return m"
+    )
+    with pytest.raises(ModelError, match="gave logits that are not finite"):
+        load(f"{factories}:nan", shape=(12,), classes=2)
+
+
 def test_a_shape_that_the_model_does_not_take_is_said(factories: Path) -> None:
     with pytest.raises(ModelError, match=r"does not accept inputs of shape \[3, 8, 8\]"):
         load(f"{factories}:plain", shape=(3, 8, 8), classes=2, weights=None, seed=0)
 
 
 def test_zoo_models_by_name() -> None:
+    prepare_torchvision()  # timm imports torchvision
     pytest.importorskip("timm")
     small = load("torchvision:squeezenet1_1", shape=(3, 40, 40), classes=4, weights=None, seed=0)
     assert small(torch.rand(2, 3, 40, 40)).shape == (2, 4)

@@ -53,3 +53,7 @@ def __getattr__(name: str) -> Any:
         raise MissingExtra(missing.name, "lab") from missing
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

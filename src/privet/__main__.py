@@ -13,8 +13,13 @@ def main() -> None:
     from privet.cli import app
     from privet.errors import MissingExtra, PrivetError
 
+    if sys.stdout is None:  # what Python makes of a closed one
+        sys.exit(_say(OSError("standard output is closed; open it, or send it to a file or to /dev/null")))
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except PrivetError as problem:
         sys.exit(_say(problem))
     except ModuleNotFoundError as problem:
@@ -22,8 +27,19 @@ def main() -> None:
             raise
         sys.exit(_say(MissingExtra(problem.name, "lab")))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         sys.exit(1)
+    except OSError as problem:
+        if problem.filename is not None:
+            raise
+        _mute()
+        told = f"standard output cannot be written ({problem.strerror or problem}); send it to where there is room"
+        sys.exit(_say(OSError(told)))
+
+
+def _mute() -> None:
+    """What is left in the buffer must not fail once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(problem: Exception) -> int:

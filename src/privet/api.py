@@ -16,7 +16,7 @@ from privet.schedule import Source, Study
 from privet.study import Listener
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """A finished audit. In a notebook it shows itself; `report` is the page, `csv`, `latex` and `figures` are for
     papers."""
@@ -44,6 +44,9 @@ class Answer:
     def figures(self, folder: str | Path) -> list[Path]:
         """Write the figures as SVG files."""
         return figures.write_figures(self.results, Path(folder))
+
+    def __repr__(self) -> str:
+        return f"Answer({self.results.title!r}, {len(self.rows)} findings, report={str(self.report)!r})"
 
     def _repr_html_(self) -> str:
         return tables.notebook_html(self.results)

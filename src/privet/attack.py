@@ -26,9 +26,11 @@ Posterior = Callable[["View"], Tensor]
 class View:
     """What an adversary holds about N people: their payloads as numbers, and what its threat grants beside them.
 
-    `flat` [N, P] is every payload field, bits as 0 and 1, followed by side information as one-hot columns. `z` [N,
-    *shape] is the public representation z' (None where the obfuscator is unknown). `server` is the server half, a
-    template of its architecture.
+    `flat` [N, P] is what a plain network reads: the payload's fields as numbers (where a mask says which values came,
+    and the obfuscator is known, z' and the mask instead, so that a column always means the same thing), then the
+    logits of the server where its weights are known, then side information as one-hot columns. `z` [N, *shape] is the
+    public representation z' (None where the obfuscator is unknown). `server` is the server half, a template of its
+    architecture. Of somebody who was seen several times it is the mean over the payloads.
     """
 
     flat: Tensor

@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Cut a network in two, prune what leaves the device, and measure honestly what still leaks.",
 )
 err = Console(stderr=True)
+PIPED = 140  # characters of a line where the output is no terminal
 
 Data = Annotated[
     str,
@@ -110,7 +111,12 @@ def audit(
     max_minutes: Annotated[float | None, typer.Option(help="stop then, with the best answer so far")] = None,
     fail_if: Annotated[
         list[str],
-        typer.Option(help="[ATTRIBUTE.]QUANTITY>NUMBER[@upper|@lower]: exit with 3 if a headline finding is so"),
+        typer.Option(
+            help="[ATTRIBUTE.][METRIC.]QUANTITY>NUMBER[@upper|@lower]: exit with 3 if a headline finding is so. "
+            "Quantities: advantage (value minus floor), normalized (share of the undefended leakage), utility, or a "
+            "metric: accuracy, balanced_accuracy, auc, bits, coverage_at_95_precision, tpr_at_1_fpr, psnr, ssim. "
+            "advantage alone judges accuracy (PSNR for input); auc.advantage>0.1 judges AUC"
+        ),
     ] = [],  # noqa: B006
     any_version: Annotated[bool, typer.Option(help="accept runs that another version of privet made")] = False,
     out: Annotated[Path, typer.Option(help="folder for runs and report.html; the same command again resumes")] = Path(
@@ -226,6 +232,11 @@ def fit(
             f"wrote {out} ({manifest['defense']}, {manifest['payload_bytes']} bytes a payload, split "
             f"{manifest['split_hash'][:16]})"
         )
+        err.print(
+            "next, on the edge, after pip install '.[edge]':\n"
+            f"  from privet.runtime.edge import Edge; Edge({str(out)!r}).payload(x).to_bytes()",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 @app.command(epilog="Example: privet report audit")
@@ -332,7 +343,9 @@ def _show(answer: Answer, as_json: bool) -> None:
         for row in answer.rows:
             sys.stdout.write(json.dumps(row.json(), allow_nan=False) + "\n")
         sys.stdout.flush()
-    (err if as_json else Console()).print(tables.console(answer.results))
+    # A file or a pipe has no width of its own: take enough that attack and flags stand in the row.
+    wide = None if (sys.stderr if as_json else sys.stdout).isatty() else PIPED
+    Console(stderr=as_json, width=wide).print(tables.console(answer.results))
     if answer.results.unfinished:
         err.print(
             f"[yellow]unfinished[/] {len(answer.results.unfinished)} trials are missing; the same command goes on "

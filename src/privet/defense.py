@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -124,11 +124,16 @@ class Defended:
         """Noise for a batch, in the order in which the obfuscator declares it."""
         return tuple(noise.draw(batch, generator) for noise in self.obfuscator.noise)
 
-    @torch.no_grad()
     def encode(self, x: Tensor, noise: Sequence[Array] = ()) -> Payload:
-        """x [B, *input] in [0, 1] -> the payload that travels. The halves must be in eval mode."""
-        half = self.edge_half.eval()
-        tensors = half(x, *(torch.as_tensor(n, device=x.device) for n in noise))
+        """x [B, *input] in [0, 1] -> the payload that travels."""
+        with torch.no_grad():
+            return self.pack(cast(Tensor, self.split.edge.eval()(x)), noise)
+
+    @torch.no_grad()
+    def pack(self, z: Tensor, noise: Sequence[Array] = ()) -> Payload:
+        """z [B, *shape], the edge's output -> the payload that travels."""
+        drawn = (torch.as_tensor(n, device=z.device) for n in noise)
+        tensors = self.obfuscator.eval().encode(z, *drawn)
         named = {f.name: t.float().cpu().numpy() for f, t in zip(self.obfuscator.signature, tensors, strict=True)}
         return Payload.pack(self.obfuscator.signature, named)
 
@@ -160,6 +165,8 @@ class Defense(Protocol):
 
 class EmittingEdge(nn.Module):
     """An edge that already obfuscates, drawing its own noise: what the second defense of a chain is fitted on."""
+
+    emits_noise = True
 
     def __init__(self, edge: nn.Module, obfuscator: Obfuscator, seed: int) -> None:
         super().__init__()
@@ -202,28 +209,36 @@ class Chain:
     def __post_init__(self) -> None:
         if len(self.defenses) < 2:
             raise SpecError(f"a chain has at least two defenses, got {len(self.defenses)}")
+        for link in self.defenses[:-1]:
+            if getattr(link, "moves_cut", False):
+                raise SpecError(f"{registry.method_name(link)!r} moves the cut, so nothing can follow it; put it last")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
-        """Fit the links in order; the promise of the whole is the last link's only where it rests on no assumption
-        about z."""
+        """Fit the links in order. A chain promises nothing: a link's promise may rest on what stood before it."""
         done = self.defenses[0].fit(split, corpus, effort=effort, seed=seed, progress=progress)
+        logs = [done.log]
         for index, defense in enumerate(self.defenses[1:], start=1):
-            if done.split.cut != split.cut:
-                raise SpecError(
-                    f"{registry.method_name(self.defenses[index - 1])!r} moves the cut, so nothing can follow "
-                    f"it in a chain"
-                )
             emitting = EmittingEdge(done.split.edge, done.obfuscator, seed + index)
             inner = Split(emitting, done.split.server, split.cut, split.shape, split.tracer, split.frozen)
             last = defense.fit(inner, corpus, effort=effort, seed=seed + index, progress=progress)
             done = _flatten(last, split)
-        return done
+            logs.append(done.log)
+        why = "a chain promises nothing; what it hides is measured by attack"
+        return replace(done, guarantee=Guarantee.none(why), log={"links": logs})
 
 
 def parse(text: str) -> Defense:
     """Build the defense that `name:option=value,...` describes; `+` chains several."""
     links = [registry.parse(FOLDER, part) for part in re.split(r"\+(?=\s*[A-Za-z_])", text)]
     return cast(Defense, links[0] if len(links) == 1 else Chain(tuple(links)))
+
+
+def check(defense: Defense, split: Split) -> None:
+    """Let a defense refuse a split before any time is spent, where it can tell: its optional method `check(split)`."""
+    for link in defense.defenses if isinstance(defense, Chain) else (defense,):
+        refuse = getattr(link, "check", None)
+        if refuse is not None:
+            refuse(split)
 
 
 def spell(defense: Defense) -> str:

@@ -56,7 +56,10 @@ class MissingExtra(PrivetError):
 
     def __init__(self, module: str, extra: str) -> None:
         self.module, self.extra = module, extra
-        super().__init__(f"this needs the package {module!r}; install it with: pip install 'privet[{extra}]'")
+        super().__init__(
+            f"this needs the package {module!r}; install it with: pip install 'privet[{extra}]' "
+            f"(in a clone: pip install '.[{extra}]')"
+        )
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
         return MissingExtra, (self.module, self.extra)

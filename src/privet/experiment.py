@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 
 from privet import cost, models, run
 from privet import defense as defenses
+from privet.architectures import BUILT_IN
 from privet.auditing import audit, checks
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
@@ -96,6 +98,7 @@ def trial(
         "payload_bytes": defended.payload_bytes,
         "edge_macs": cost.macs(defended.edge_half, example, *noise),
         "stochastic": defended.stochastic,
+        "shared_noise": any(n.per == "batch" for n in defended.obfuscator.noise),
         "saturated": observed.saturated,
         "cut_shape": list(halves.shape),
         "checks": [asdict(c) for c in calibration],
@@ -127,27 +130,30 @@ def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, re
         "code": _source(setting.model),
         "at": setting.at if setting.freeze in ("edge", "server") else None,
         "freeze": setting.freeze,
+        "device": setting.device,
         "effort": asdict(effort) | {"name": ""},
         "seed": seed,
         "data": corpus.digest,
         "versions": run.versions()["privet"],
     }
     kept = out / "models" / f"{run.name_of(identity, {})}.safetensors" if out else None
-    if kept is None or not kept.is_file():
+    if kept is None or not _sound(kept):
         fit_task(
             model,
             corpus,
             effort=effort,
             seed=seed,
             frozen=frozen(model, setting, corpus),
+            still=still(model, setting, corpus),
             device=setting.device,
             progress=_stage(report, "training the task"),
         )
     if kept:
-        if not kept.is_file():
+        if not _sound(kept):
             run.ensure(kept.parent)
             with run.writing(kept):
                 models.save_weights(model, kept)
+            run.write_text(kept.with_suffix(".sha256"), run.file_hash(kept))
         # Read back even by who trained it: the layout in memory decides about the last bit of a convolution.
         model = models.load(
             setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=kept, seed=seed
@@ -159,13 +165,26 @@ def check(setting: Setting) -> None:
     """Refuse with SpecError what can be seen to be wrong before anything is loaded."""
     if setting.freeze not in (None, "edge", "server", "both"):
         raise SpecError(unknown("half to freeze", setting.freeze, ("edge", "server", "both")))
+    if setting.device.split(":")[0] not in ("cpu", "cuda"):
+        raise SpecError(f"the device {setting.device!r} cannot be used here (cpu and cuda can); use --device cpu")
     try:
         torch.empty(0, device=setting.device)
     except (RuntimeError, AssertionError) as problem:
         reason = (str(problem).strip().splitlines() or ["no reason given"])[0]
         raise SpecError(f"the device {setting.device!r} cannot be used here ({reason}); use --device cpu") from problem
+    if setting.freeze and not setting.weights and setting.model in ("", *BUILT_IN):
+        raise SpecError(
+            f"--freeze {setting.freeze} keeps {setting.model or 'the default network'} as it is drawn "
+            f"at random; give --weights"
+        )
     Effort.named(setting.effort)
     portfolio(Threat.named(setting.threat, setting.side), setting.attacks)
+
+
+def _sound(kept: Path) -> bool:
+    """Whether a kept network is there and is what was written; a damaged one is trained again."""
+    beside = kept.with_suffix(".sha256")
+    return kept.is_file() and beside.is_file() and beside.read_text(encoding="utf-8") == run.file_hash(kept)
 
 
 def cut(model: nn.Module, setting: Setting, corpus: Corpus) -> Split:
@@ -195,15 +214,26 @@ def frozen(model: nn.Module, setting: Setting, corpus: Corpus) -> frozenset[str]
     return kept
 
 
+def still(model: nn.Module, setting: Setting, corpus: Corpus) -> frozenset[str]:
+    """Names of the modules that `freeze` keeps in eval mode: statistics and dropout belong to a half, too."""
+    if setting.freeze not in ("edge", "server"):
+        return frozenset()
+    half = getattr(split(model, inputs(corpus.victim.x[:2]), setting.at), setting.freeze)
+    return frozenset(name for name, _ in half.named_modules() if name) & frozenset(
+        n for n, m in model.named_modules() if not list(m.children())
+    )
+
+
 def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibrated: bool) -> str:
     """The name of a trial's folder."""
-    threat = Threat.named(setting.threat, setting.side)
+    threat, chosen = Threat.named(setting.threat, setting.side), defenses.parse(defense)
     identity = asdict(setting) | {
         "weights": run.file_hash(Path(setting.weights)) if setting.weights else None,
         "code": _source(setting.model),
         "effort": asdict(Effort.named(setting.effort)),
-        "attacks": sorted(portfolio(threat, setting.attacks)[0]),
-        "defense": defense,
+        "attacks": sorted((name, _file(type(a))) for name, a in portfolio(threat, setting.attacks)[0].items()),
+        "defense": defenses.spell(chosen),
+        "methods": [_file(type(link)) for link in getattr(chosen, "defenses", (chosen,))],
         "seed": seed,
         "calibrated": calibrated,
         "data": corpus.digest,
@@ -231,7 +261,15 @@ def _source(reference: str) -> str | None:
     """The hash of the file that holds a user's own network, so that an edited network is another trial."""
     if ":" not in reference or reference.startswith(("torchvision:", "timm:")):
         return None
-    file = inspect.getsourcefile(models.resolve(reference))
+    return _file(models.resolve(reference))
+
+
+def _file(code: Any) -> str | None:
+    """The hash of the file in which a class or function is written."""
+    try:
+        file = inspect.getsourcefile(code)
+    except TypeError:
+        return None
     return run.file_hash(Path(file)) if file else None
 
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from privet._torchvision import prepare_torchvision
 from privet.architectures import BUILT_IN
-from privet.errors import MissingExtra, ModelError, unknown
+from privet.errors import MissingExtra, ModelError, PrivetError, unknown
 
 
 def default_model(kind: str, shape: tuple[int, ...]) -> tuple[str, str]:
@@ -54,6 +54,7 @@ def load(
     _check_output(reference, model, shape, classes)
     if weights is not None:
         load_weights(model, weights)
+        _check_output(reference, model, shape, classes)
     return model
 
 
@@ -68,6 +69,10 @@ def resolve(reference: str) -> Callable[..., Any]:
         return BUILT_IN[reference]
     if source in ("torchvision", "timm"):
         return _zoo(source, name)
+    if not source or not name or source.startswith("."):
+        raise ModelError(
+            f"{reference!r} is not a model reference; give a built-in name, package.module:factory or file.py:factory"
+        )
     module = _from_file(Path(source)) if source.endswith(".py") else _from_package(source)
     factory = getattr(module, name, None)
     if not callable(factory):
@@ -82,6 +87,10 @@ def _zoo(package: str, name: str) -> Callable[..., nn.Module]:
         zoo = importlib.import_module("torchvision.models" if package == "torchvision" else "timm")
     except ImportError as problem:
         raise MissingExtra(package, "zoo") from problem
+    except Exception as problem:  # an extension that was built for another torch raises what it likes
+        raise ModelError(
+            f"the installed {package} cannot be imported ({_reason(problem)}); install one that fits torch"
+        ) from problem
     names = zoo.list_models()
     if name not in names:
         raise ModelError(_nearest(package, name, names))
@@ -106,24 +115,47 @@ def _nearest(package: str, name: str, names: list[str]) -> str:
 def _from_package(path: str) -> Any:
     try:
         return importlib.import_module(path)
-    except ImportError as problem:
+    except (Exception, SystemExit) as problem:  # a stranger's module may raise anything
         raise ModelError(
-            f"the package {path!r} cannot be imported ({problem}); install it or give path/to/file.py:factory"
+            f"the package {path!r} cannot be imported ({_reason(problem)}); "
+            "install or mend it, or give path/to/file.py:factory"
         ) from problem
 
 
 def _from_file(path: Path) -> Any:
-    found = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    try:
+        found = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    except (OSError, ValueError) as problem:
+        raise ModelError(
+            f"the file {str(path)[:120]!r} cannot be read ({_reason(problem)}); mend the path"
+        ) from problem
     if found is None or found.loader is None:
         raise ModelError(f"there is no Python file {str(path)!r}; give path/to/file.py:factory")
     module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    try:
+        found.loader.exec_module(module)
+    except ModuleNotFoundError as problem:
+        raise ModelError(
+            f"{str(path)!r} imports the module {problem.name!r}, which is not installed; install it or leave it out"
+        ) from problem
+    except (Exception, SystemExit) as problem:  # a stranger's file may raise anything
+        raise ModelError(f"{str(path)!r} cannot be imported ({_reason(problem)}); mend the file") from problem
     return module
+
+
+def _reason(problem: BaseException) -> str:
+    """The first line of what an exception says, after its kind."""
+    kind = type(problem).__name__
+    lines = str(problem).strip().splitlines()
+    return f"{kind}: {lines[0][:200]}" if lines else kind
 
 
 def _build(reference: str, factory: Callable[..., Any], shape: tuple[int, ...], classes: int) -> nn.Module:
     """Call a factory with those of `shape` and `classes` that it takes."""
-    parameters = inspect.signature(factory).parameters
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError) as problem:
+        raise ModelError(f"{reference!r} does not say what it takes; give a Python function that does") from problem
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     given = {k: v for k, v in {"shape": tuple(shape), "classes": classes}.items() if takes_any or k in parameters}
     needed = [
@@ -131,7 +163,15 @@ def _build(reference: str, factory: Callable[..., Any], shape: tuple[int, ...], 
     ]
     if missing := [name for name in needed if name not in given]:
         raise ModelError(f"{reference!r} asks for {', '.join(missing)}; a factory may ask for shape and classes only")
-    model = factory(**given)
+    try:
+        model = factory(**given)
+    except PrivetError:
+        raise
+    except (Exception, SystemExit) as problem:  # a stranger's factory may raise anything
+        raise ModelError(
+            f"{reference!r} failed while it built a model for samples of shape {list(shape)} "
+            f"({_reason(problem)}); mend the factory"
+        ) from problem
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{reference!r} gave a {type(model).__name__}; wanted a factory that returns a torch.nn.Module"
@@ -140,15 +180,17 @@ def _build(reference: str, factory: Callable[..., Any], shape: tuple[int, ...], 
 
 
 def _check_output(reference: str, model: nn.Module, shape: tuple[int, ...], classes: int) -> None:
-    """Run one example: the model must take [B, *shape] and give [B, K]."""
+    """Run two samples: the model must take [B, *shape] and give [B, K], all finite."""
     modes = [(m, m.training) for m in model.modules()]
     try:
         with torch.no_grad():
             y = model.eval()(torch.zeros(2, *shape))
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as problem:
-        reason = (str(problem).strip().splitlines() or ["no reason given"])[0]
+    except PrivetError:
+        raise
+    except (Exception, SystemExit) as problem:  # a stranger's network may raise anything
         raise ModelError(
-            f"{reference!r} does not accept inputs of shape {list(shape)} ({reason}); resize the data or choose another"
+            f"{reference!r} does not accept inputs of shape {list(shape)} ({_reason(problem)}); "
+            "resize the data or choose another"
         ) from problem
     finally:
         for module, mode in modes:
@@ -158,6 +200,8 @@ def _check_output(reference: str, model: nn.Module, shape: tuple[int, ...], clas
         raise ModelError(
             f"{reference!r} gave {gave} for 2 samples of shape {list(shape)}; wanted logits [2, {classes}]"
         )
+    if not bool(torch.isfinite(y).all()):
+        raise ModelError(f"{reference!r} gave logits that are not finite; mend the network or give other weights")
     if classes > 1 and bool((y >= 0).all()) and bool(((y.sum(1) - 1).abs() < 1e-4).all()):
         raise ModelError(f"{reference!r} returns probabilities; return logits: leave out the softmax at its end")
 
@@ -166,10 +210,11 @@ def _check_output(reference: str, model: nn.Module, shape: tuple[int, ...], clas
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read safetensors into the model, all of them or none; raises ModelError naming what does not fit."""
+    """Read safetensors into the model, all of them or none; raises ModelError naming what does not fit or is not
+    finite."""
     try:
         given = load_file(path)
-    except (OSError, SafetensorError) as problem:
+    except (OSError, ValueError, SafetensorError) as problem:
         raise ModelError(
             f"{str(path)!r} cannot be read as safetensors ({problem}); other formats are not accepted"
         ) from problem
@@ -192,6 +237,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"the weights in {str(path)!r} do not fit the model: {', '.join(faults)}; "
             "give the model they were saved from"
         )
+    if broken := [k for k, v in given.items() if v.is_floating_point() and not bool(torch.isfinite(v.float()).all())]:
+        named = "; ".join([*broken[:3], *(["..."] if len(broken) > 3 else [])])
+        raise ModelError(f"the weights in {str(path)!r} are not finite ({named}): their training diverged; give others")
     model.load_state_dict(given, strict=False)
 
 

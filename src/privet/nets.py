@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+TELLING = 8.0
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, dropout: float = 0.2) -> nn.Sequential:
@@ -49,18 +53,55 @@ class Decoder(nn.Module):
         return torch.sigmoid(picture[:, :, : self.shape[1], : self.shape[2]])
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Standardized columns; where labels are known, columns that say much about them stand out.
+
+    Among thousands of equal columns a network overlooks the one in which the answer is written. Each column is
+    therefore multiplied by the square root of its F statistic over the median column's, between 1 and `TELLING`.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, labels: Tensor | None = None) -> Scale:
+        """Learn from features [N, ...] and, where they are [N, P], from labels [N]."""
+        deviation = features.std(0) if len(features) > 1 else torch.zeros_like(features[0])
+        moving = deviation > 1e-6
+        if labels is not None and features.dim() == 2 and int(moving.sum()) > 1:
+            ratio = _between(features, labels) / (deviation**2).clamp_min(1e-12)
+            ratio = (ratio / (1 - ratio).clamp_min(1e-6)).masked_fill(~moving, 0)
+            telling = (ratio / ratio[moving].median().clamp_min(1e-9)).sqrt().clamp(1, TELLING)
+            deviation = deviation / telling
+        return cls(features.mean(0), torch.where(moving, deviation, torch.full_like(deviation, float("inf"))))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return ((features - self.mean) / self.deviation).clamp_(-20 * TELLING, 20 * TELLING)
+
+
+class Shortcut(nn.Module):
+    """Logits [B, K] from a network's answer and from its input at once: for a network whose "
+    "last layer cannot be replaced."""
+
+    def __init__(self, network: nn.Module, answer: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.network = network
+        self.behind, self.beside = nn.Linear(answer, outputs), nn.Linear(width, outputs)
+
+    def forward(self, z: Tensor) -> Tensor:
+        answer = self.network(z)
+        return cast(Tensor, self.behind(answer) + self.beside(z.flatten(1)))
+
+
 def reheaded(server: nn.Module, z: Tensor, outputs: int) -> nn.Module:
     """The server's architecture with fresh weights and `outputs` logits.
 
-    The last linear layer is replaced where its width is that of the server's answer; else a linear layer is put behind.
+    The last linear layer is replaced where its width is that of the server's answer. Where there is none to replace (a
+    half traced by torch.export has no modules), a linear layer is put behind the answer and another beside the network.
     """
     fresh = copy.deepcopy(server)
-    for parameter in fresh.parameters():
-        parameter.requires_grad_(True)
-    for module in fresh.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
+    _refresh(fresh)
     fresh.eval()
     with torch.no_grad():
         answer = fresh(z[:2]).shape[1]
@@ -74,7 +115,38 @@ def reheaded(server: nn.Module, z: Tensor, outputs: int) -> nn.Module:
             if _answers(fresh, z[:2], outputs):
                 return fresh
             fresh.set_submodule(name, last)
-    return nn.Sequential(fresh, nn.ReLU(), nn.Linear(answer, outputs))
+    return Shortcut(fresh, answer, z[0].numel(), outputs)
+
+
+@torch.no_grad()
+def _refresh(network: nn.Module) -> None:
+    """New weights everywhere: matrices as linear layers draw them, scales one, offsets zero, statistics forgotten."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(True)
+        if parameter.dim() > 1:
+            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5))
+        else:
+            parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.zero_()
+        elif name.endswith("running_var"):
+            buffer.fill_(1.0)
+    for module in network.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+
+def _between(features: Tensor, labels: Tensor) -> Tensor:
+    """Variance between the values of an attribute, per column [P]."""
+    mean = features.mean(0)
+    total = torch.zeros_like(mean)
+    for value in range(int(labels.max()) + 1):
+        rows = features[labels == value]
+        if len(rows):
+            total += len(rows) * (rows.mean(0) - mean) ** 2
+    return total / max(1, len(features) - 1)
 
 
 def _answers(network: nn.Module, z: Tensor, outputs: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -30,6 +31,9 @@ from privet.errors import RunError
 
 Arrays = dict[str, npt.NDArray[Any]]
 FORMAT = 1
+# Rooms that show or ship results, or hold methods; a change there makes no other number.
+_BESIDE = {"__init__.py", "__main__.py", "api.py", "cli.py", "screen.py", "shipping.py"}
+_BESIDE |= {"attacks", "defenses", "report", "runtime"}
 _LIBRARIES = ("privet", "torch", "numpy", "scikit-learn", "onnxruntime")
 
 
@@ -57,7 +61,17 @@ def versions() -> dict[str, str]:
     for library in _LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
             found[library] = version(library)
+    found["privet"] = f"{found.get('privet', '0')}+{_code()}"
     return found
+
+
+@functools.cache
+def _code() -> str:
+    """Eight hex digits over the code that numbers depend on. Methods have hashes of their own in a trial's identity."""
+    package = Path(__file__).parent
+    files = [f for f in sorted(package.rglob("*.py")) if f.relative_to(package).parts[0] not in _BESIDE]
+    total = hashlib.sha256("".join(f"{f.relative_to(package)}{file_hash(f)}" for f in files).encode())
+    return total.hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -81,11 +95,10 @@ class Run:
 
 def write(folder: Path, record: dict[str, Any], arrays: Arrays) -> Run:
     """Write a finished run in one step; RunError where the disk does not take it, with nothing left behind."""
+    record = record | {"format": FORMAT, "digest": Run(folder, record, arrays).digest}
     with replacing_folder(folder) as draft:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft / "arrays.safetensors")
-        (draft / "run.json").write_text(
-            json.dumps(record | {"format": FORMAT}, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8"
-        )
+        (draft / "run.json").write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False), encoding="utf-8")
     return Run(folder, record, arrays)
 
 
@@ -99,14 +112,16 @@ def read(folder: Path, *, any_version: bool = False) -> Run | None:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         arrays = load_file(folder / "arrays.safetensors")
-        made_by = record["versions"]["privet"]
-    except (OSError, ValueError, KeyError, SafetensorError) as problem:
+        made_by, whole = record["versions"]["privet"], Run(folder, record, arrays)
+        if whole.digest != record["digest"]:
+            raise ValueError("its contents are not those that were written")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as problem:
         raise RunError(f"the run {folder} is damaged ({problem}); delete that folder and run again") from problem
     if record.get("format") != FORMAT or (made_by != versions().get("privet") and not any_version):
         raise RunError(
             f"the run {folder} was made by privet {made_by}; choose another --out, or accept it with --any-version"
         )
-    return Run(folder, record, arrays)
+    return whole
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from privet import cost, data, experiment, models, run
@@ -57,8 +58,8 @@ class Study:
     any_version: bool = False
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise SpecError(f"--seeds must be at least 1, got {self.seeds}")
+        if not 1 <= self.seeds <= 1000:
+            raise SpecError(f"--seeds must be at least 1 and at most 1000, got {self.seeds}")
         if self.jobs < 0:
             raise SpecError(f"--jobs must be 0 (all cores) or more, got {self.jobs}")
         if self.max_minutes is not None and not self.max_minutes > 0:
@@ -116,21 +117,40 @@ def draw_up(study: Study, corpus: Corpus) -> Schedule:
             raise DataError(
                 f"the side information {attribute!r} is not among the attributes {', '.join(corpus.classes)}"
             )
-    named: dict[str, None] = {REFERENCE: None}
+    _enough(corpus)
+    named = {REFERENCE: REFERENCE}  # shortest spelling -> as given; two spellings of one defense are one trial
     for text in study.defenses:
-        defense = defenses.parse(text)
-        named.setdefault(text if defenses.spell(defense) != REFERENCE else REFERENCE)
+        named.setdefault(defenses.spell(defenses.parse(text)), text)
     example = inputs(corpus.victim.x[:2])
     weights = Path(study.setting.weights) if study.setting.weights else None
     model = models.load(
         study.setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights
     )
-    split(model.eval(), example, study.setting.at)
-    trials = [(d, s) for s in range(study.seeds) for d in named]
+    halves = split(model.eval(), example, study.setting.at)
+    for text in named.values():
+        defenses.check(defenses.parse(text), halves)
+    trials = [(d, s) for s in range(study.seeds) for d in named.values()]
     names = {(d, s): experiment.trial_name(study.setting, corpus, d, s, (d, s) == trials[0]) for d, s in trials}
     planned = Schedule(study, corpus, trials, names)
     planned.finished = {t for t in trials if (study.out / "runs" / names[t] / "run.json").is_file()}
     return planned
+
+
+def _enough(corpus: Corpus) -> None:
+    """Every question needs somebody who carries its label: the victims to score, the "
+    "adversary to learn and to choose."""
+    for attribute in corpus.hidden:
+        for role, least in (("aux_train", 10), ("aux_val", 2), ("victim", 10)):
+            part = corpus.parts[role]
+            known = part.s[attribute] >= 0
+            if known.sum() < least or len(np.unique(part.groups[known])) < 2:
+                raise DataError(
+                    f"{attribute!r} is known of {int(known.sum())} people in the part {role}; an audit needs "
+                    f"{least} of "
+                    f"2 groups or more: give more data, label more of it, or leave {attribute!r} out"
+                )
+    if (corpus.task_val.y >= 0).sum() < 2 or (corpus.victim.y >= 0).sum() < 10:
+        raise DataError(f"too few people carry the target {corpus.target!r} to choose and to score; label more of them")
 
 
 def command(study: Study, corpus: Corpus) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from privet import defense as defenses
 from privet import experiment
+from privet.errors import SpecError
 from privet.experiment import Setting
 from privet.run import name_of
 from privet.runtime import bundle
@@ -30,8 +31,12 @@ def fit(
 ) -> dict[str, Any]:
     """Train the task, fit the defense, and write the bundle; returns its manifest with the payload's size.
 
-    The bundle holds the halves, the obfuscator and class names, and no example. Raises the errors of `privet.errors`.
+    The bundle holds the halves, the obfuscator and class names, and no example. Raises the errors of `privet.errors`:
+    SpecError for a seed outside 0 .. 2**63 - 1 and RunError for a folder that cannot be written, before any training.
     """
+    if not 0 <= seed < 2**63:
+        raise SpecError(f"the seed is {seed}; give a whole number from 0 to 2**63 - 1")
+    bundle.check_target(out)
     chosen = defenses.parse(defense)
     corpus = source.load()
     setting = Setting(

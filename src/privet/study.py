@@ -22,6 +22,7 @@ import torch
 
 from privet import experiment, run
 from privet.errors import RunError
+from privet.experiment import REFERENCE
 from privet.report import rows
 from privet.report.results import Results
 from privet.schedule import Schedule, Study
@@ -67,7 +68,12 @@ def execute(planned: Schedule, listen: Listener | None = None) -> Results:
 def collect(out: Path, *, any_version: bool = False) -> Results:
     """The results of a study's folder, made again from its runs."""
     read = runs(out, any_version=any_version)
-    return rows.results(read.plan, read.runs)
+    try:
+        return rows.results(read.plan, read.runs)
+    except (KeyError, TypeError, ValueError, IndexError) as problem:
+        raise RunError(
+            f"the study in {out} is damaged ({type(problem).__name__}: {problem}); delete its runs and run it again"
+        ) from problem
 
 
 def runs(out: Path, *, any_version: bool = False) -> rows.Runs:
@@ -107,14 +113,17 @@ def _inline(planned: Schedule, todo: Sequence[tuple[str, int]], limit: float | N
 def _pooled(
     planned: Schedule, todo: Sequence[tuple[str, int]], jobs: int, limit: float | None, listen: Listener | None
 ) -> None:
-    """Models first, seed by seed; a seed's trials start when its model is there."""
+    """Models first, then the references that give every number its scale, then the rest: an "
+    "early end leaves an answer."""
     study = planned.study
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(study, queue))
     waiting: dict[Future[None], int | tuple[str, int]] = {}
     try:
-        for seed in dict.fromkeys(s for _, s in todo):
+        seeds = list(dict.fromkeys(s for _, s in todo))
+        later = [t for t in todo if t[0] != REFERENCE]
+        for seed in seeds:
             waiting[pool.submit(_prepare, seed)] = seed
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -129,7 +138,9 @@ def _pooled(
                         "run the same command with --jobs 1, finished trials are kept"
                     ) from problem
                 if isinstance(job, int):
-                    for trial in (t for t in todo if t[1] == job):
+                    seeds.remove(job)
+                    ready = [t for t in todo if t == (REFERENCE, job)] + (later if not seeds else [])
+                    for trial in ready:
                         waiting[pool.submit(_trial, *trial, planned.calibrates(trial))] = trial
                 elif listen:
                     listen(Event(f"{job[0]}, seed {job[1]}", "done", ended=True))
@@ -139,6 +150,7 @@ def _pooled(
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             child.terminate()
+        pool.shutdown(wait=True)
         raise
     pool.shutdown()
 

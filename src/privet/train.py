@@ -129,13 +129,14 @@ def fit_task(
     effort: Effort,
     seed: int,
     frozen: frozenset[str] = frozenset(),
+    still: frozenset[str] = frozenset(),
     device: torch.device | str = "cpu",
     progress: Progress = None,
 ) -> dict[str, Any]:
     """Train a whole task network in place on task_train, keeping the epoch with the best task_val accuracy.
 
     Adam 1e-3, divided by ten after 40 % and 80 % of the epochs (Samragh et al. 2021, 5.1, scaled to the effort).
-    `frozen` names parameters that stay; modules that hold only such parameters stay in eval mode.
+    `frozen` names parameters that stay, `still` modules that stay in eval mode.
     Returns the log: one accuracy on task_val per epoch. Raises DataError where task_train carries no labels.
     """
     train, val = corpus.task_train, corpus.task_val
@@ -158,7 +159,7 @@ def fit_task(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(effort.task_epochs):
-            _train_mode(model, frozen)
+            _train_mode(model, still)
             for rows in batches(len(index), effort.batch, generator):
                 picked = index[rows]
                 loss = F.cross_entropy(
@@ -169,7 +170,7 @@ def fit_task(
                 optimizer.step()
             schedule.step()
             history.append(accuracy(model, val, device))
-            if history[-1] > best:
+            if history[-1] >= best:
                 best, best_state = history[-1], copy.deepcopy(model.state_dict())
             if progress:
                 progress(epoch + 1, effort.task_epochs)
@@ -197,9 +198,9 @@ def fine_tune_server(
 ) -> dict[str, Any]:
     """Teach the server half, in place, to work behind an obfuscator; the edge half stays as it is.
 
-    Representations of task_train are computed once, noise is drawn afresh in every epoch. The epoch with the best
-    accuracy on obfuscated task_val is kept, the untouched server among the candidates. A frozen or mode-baked server is
-    left alone.
+    Representations of task_train are computed once (in every epoch where the edge itself draws noise, as in a chain),
+    noise is drawn afresh in every epoch. The epoch with the best accuracy on
+    obfuscated task_val is kept, the untouched server among the candidates. A frozen or mode-baked server is left alone.
     """
     if "server" in split.frozen or split.tracer == "export":
         return {
@@ -235,6 +236,8 @@ def fine_tune_server(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(effort.tune_epochs):
+            if epoch and getattr(split.edge, "emits_noise", False):
+                z, z_val = predict(split.edge, train.x[rows], device), predict(split.edge, val.x[val_rows], device)
             split.server.train()
             for index in batches(len(z), effort.batch, generator):
                 loss = F.cross_entropy(split.server(emitted(z[index])), y[index].to(device))
@@ -253,11 +256,10 @@ def fine_tune_server(
     return {"server_tuned": True, "task_val_accuracy": history}
 
 
-def _train_mode(model: nn.Module, frozen: frozenset[str]) -> None:
+def _train_mode(model: nn.Module, still: frozenset[str]) -> None:
     model.train()
     for name, module in model.named_modules():
-        own = [f"{name}.{p}" if name else p for p, _ in module.named_parameters(recurse=False)]
-        if own and all(p in frozen for p in own):
+        if name in still:
             module.eval()
 
 

@@ -66,8 +66,8 @@ def crowd(kind: str, seed: int = 0) -> Labelled:
 def attacked(name: str, parts: Labelled, seed: int = 0, labels: torch.Tensor | None = None) -> Outcome:
     attack = registry.parse(FOLDER, name)
     (train, s), (val, s_val) = parts["train"], parts["val"]
-    material = Material([train], s if labels is None else labels, [val], s_val, (CLASSES,))
-    return battery.run(attack, material, [parts["victims"][0]], effort=SMALL, seed=seed)
+    material = Material([train], s if labels is None else labels, val, s_val, (CLASSES,))
+    return battery.run(attack, material, parts["victims"][0], effort=SMALL, seed=seed)
 
 
 @cache
@@ -215,8 +215,8 @@ def test_reconstruction(name: str, shape: tuple[int, ...]) -> None:
 
     def decibel(send: Any) -> float:
         views = {k: View(send(v.flatten(1))) for k, v in x.items()}
-        material = Material([views["train"]], x["train"], [views["val"]], x["val"], shape)
-        drawn = battery.run(attack, material, [views["victims"]], effort=effort, seed=0).victims
+        material = Material([views["train"]], x["train"], views["val"], x["val"], shape)
+        drawn = battery.run(attack, material, views["victims"], effort=effort, seed=0).victims
         assert drawn.shape == x["victims"].shape
         assert bool(torch.isfinite(drawn).all())
         assert float(drawn.min()) >= 0

@@ -49,7 +49,7 @@ def test_the_victims_are_not_among_the_adversarys_people(monkeypatch: pytest.Mon
     def faulty(observed: audit.Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Any:
         s = torch.from_numpy(corpus.victim.s[attribute])
         material = fair(observed, corpus, threat, attribute, seed)
-        return replace(material, train=observed.victims, known=s, val=observed.victims, known_val=s)
+        return replace(material, train=[observed.victims], known=s, val=observed.victims, known_val=s)
 
     monkeypatch.setattr(audit, "attribute_material", faulty)
     assert best(corpus) > limit + 0.1
@@ -80,7 +80,10 @@ def test_views_are_read_from_the_bytes_that_travel(monkeypatch: pytest.MonkeyPat
     seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
     assert sent
     rounded = corpus.victim.x.astype(np.float16).astype(np.float32)
-    assert np.array_equal(seen.victims[0].flat.numpy(), rounded)
+    width = rounded.shape[1]
+    assert np.array_equal(seen.victims.flat.numpy()[:, :width], rounded)
+    logits = undefended(corpus).split.server(torch.from_numpy(rounded)).detach().numpy()
+    assert np.allclose(seen.victims.flat.numpy()[:, width:], logits, atol=1e-5)  # the server's own, beside the payload
     assert not np.array_equal(rounded, corpus.victim.x)
 
 
@@ -98,12 +101,16 @@ def test_noise_is_fresh_for_each_role_and_draw_and_follows_the_seed() -> None:
     noisy = Gaussian(sigma=1.0).fit(halves(corpus), corpus, effort=SMALL, seed=0)
     seen, again, other = (audit.observe(noisy, corpus, SERVER, seed) for seed in (0, 0, 1))
     assert len(seen.train) == audit.DRAWS
-    noise = [v.flat.numpy() - corpus.aux_train.x for v in seen.train]
+    width = corpus.shape[0]
+    noise = [v.flat.numpy()[:, :width] - corpus.aux_train.x for v in seen.train]
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
     rows = len(corpus.aux_val)
-    assert abs(np.corrcoef(noise[0][:rows].ravel(), (seen.val[0].flat.numpy() - corpus.aux_val.x).ravel())[0, 1]) < 0.2
-    assert torch.equal(seen.victims[0].flat, again.victims[0].flat)
-    assert not torch.equal(seen.victims[0].flat, other.victims[0].flat)
+    assert (
+        abs(np.corrcoef(noise[0][:rows].ravel(), (seen.val.flat.numpy()[:, :width] - corpus.aux_val.x).ravel())[0, 1])
+        < 0.2
+    )
+    assert torch.equal(seen.victims.flat, again.victims.flat)
+    assert not torch.equal(seen.victims.flat, other.victims.flat)
 
 
 def test_evidence_holds_everybody() -> None:

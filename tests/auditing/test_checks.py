@@ -79,7 +79,8 @@ def test_working_attacks_pass() -> None:
     found = calibrated({"linear_probe": LinearProbe(), "mlp_probe": MlpProbe()})
     assert set(found) == {
         ("constant", "linear_probe"), ("constant", "mlp_probe"), ("planted_bit", "linear_probe"),
-        ("planted_bit", "mlp_probe"), ("planted_bit", BATTERY),
+        ("planted_bit", "mlp_probe"), ("planted_bit", BATTERY), ("shuffled_labels", "linear_probe"),
+        ("shuffled_labels", "mlp_probe"),
     }  # fmt: skip
     assert all(c.passed for c in found.values()), found
 

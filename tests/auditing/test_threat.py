@@ -44,9 +44,9 @@ def test_the_eavesdropper_has_no_server() -> None:
     with pytest.raises(ThreatError, match=r"server_probe needs .* --threat"):
         portfolio(Threat.named("eavesdropper"), ("linear_probe", "server_probe"))
     seen = audit.observe(undefended(people()), people(), Threat.named("eavesdropper"), 0)
-    assert all(v.z is None and v.server is None for v in (*seen.train, *seen.val, *seen.victims))
+    assert all(v.z is None and v.server is None for v in (*seen.train, seen.val, seen.victims))
     seen = audit.observe(undefended(people()), people(), Threat.named("server"), 0)
-    assert all(v.z is not None and v.server is not None for v in (*seen.train, *seen.val, *seen.victims))
+    assert all(v.z is not None and v.server is not None for v in (*seen.train, seen.val, seen.victims))
 
 
 def test_attacks_by_name() -> None:
@@ -61,7 +61,7 @@ def test_few_labels_uses_few() -> None:
     seen = audit.observe(undefended(corpus), corpus, threat, 0)
     material = audit.attribute_material(seen, corpus, threat, "s", 0)
     assert len(material.known) == len(material.train[0]) == 200
-    assert len(material.known_val) == len(material.val[0]) == 50
+    assert len(material.known_val) == len(material.val) == 50
     drawn = audit._input_material(seen, corpus, threat, 0)
     assert len(drawn.known) == len(drawn.train[0]) == 200
     assert len(drawn.known_val) == 50
@@ -92,13 +92,12 @@ def test_repeated_averages_eight_payloads() -> None:
     for name in ("server", "repeated"):
         threat = Threat.named(name)
         seen = audit.observe(noisy, corpus, threat, 0)
-        assert len(seen.victims) == threat.queries
-        assert len({v.flat.numpy().tobytes() for v in seen.victims}) == threat.queries
+        noise = seen.victims.flat.numpy()[:, : corpus.shape[0]] - corpus.victim.x
+        assert abs(noise.std() * threat.queries**0.5 - 0.7) < 0.05  # eight payloads leave an eighth of the variance
         evidence = audit.attack(seen, corpus, threat, {"linear_probe": LinearProbe()}, effort=SMALL, seed=0)
         posterior = evidence.arrays["posterior/s/linear_probe"]
         right[name] = float((posterior.argmax(1) == corpus.victim.s["s"]).mean())
     assert right["repeated"] > right["server"] + 0.1
-    assert len(audit.observe(undefended(corpus), corpus, Threat.named("repeated"), 0).victims) == 1
 
 
 def test_side_information_is_used() -> None:
@@ -107,9 +106,9 @@ def test_side_information_is_used() -> None:
     for side in ((), ("t",)):
         threat = Threat.named("server", side)
         seen = audit.observe(undefended(corpus), corpus, threat, 0)
-        assert seen.train[0].flat.shape[1] == 6 + 3 * len(side)
-        assert seen.victims[0].z is not None
-        assert seen.victims[0].z.shape[1] == 6
+        assert seen.train[0].flat.shape[1] == 6 + corpus.n_classes(corpus.target) + 3 * len(side)
+        assert seen.victims.z is not None
+        assert seen.victims.z.shape[1] == 6
         evidence = audit.attack(seen, corpus, threat, {"linear_probe": LinearProbe()}, effort=SMALL, seed=0)
         arrays = evidence.arrays | audit.reference(seen, corpus, threat, 0).arrays
         right = {k: float((v.argmax(1) == corpus.victim.s["s"]).mean()) for k, v in arrays.items() if "/s/" in k}

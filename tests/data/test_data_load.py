@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,6 +65,7 @@ def test_limit_shrinks_all_parts_in_proportion() -> None:
     assert load("digits", limit=100).digest == c.digest
     assert load("digits", limit=100, seed=1).digest != c.digest
     assert any("limited to 100" in note for note in c.notes)
+    assert not any("limited" in note for note in load("digits", limit=2000).notes)
     with pytest.raises(SpecError, match="limit is 0"):
         load("digits", limit=0)
 
@@ -132,8 +134,11 @@ def test_few_groups(tmp_path: Path, make: Any) -> None:
     assert any("too few groups" in note for note in c.notes)
     with pytest.raises(DataError, match="3 groups cannot fill the 5 parts"):
         load(str(file), target="y", hidden=["s"], group="identity")
-    six = people(make, tmp_path / "b.parquet", make.noise(60), 10)
-    assert disjoint(load(str(six), target="y", hidden=["s"], group="identity"), "groups")
+    many = people(make, tmp_path / "b.parquet", make.noise(60), 5)
+    assert disjoint(load(str(many), target="y", hidden=["s"], group="identity"), "groups")
+    six = people(make, tmp_path / "c.parquet", make.noise(60), 10)
+    with pytest.raises(DataError, match="the victims are of one group only"):
+        load(str(six), target="y", hidden=["s"], group="identity")
 
 
 def test_groups_that_the_data_set_shares_are_flagged(tmp_path: Path, make: Any) -> None:
@@ -240,7 +245,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory, make: Any) -> str:
         ({"target": "male", "hidden": ["gender"]}, "'male' and hidden 'gender' are one labeling"),
         ({"target": "male", "hidden": ["male"]}, "'male' is the target and cannot also be hidden"),
         ({"target": "male", "hidden": ["rce"]}, "did you mean 'race'"),
-        ({"target": "sex", "hidden": ["race"]}, "no column named 'sex'"),
+        ({"target": "sex", "hidden": ["race"]}, "no column named 'sex'; .*known: .*tags, weight"),
         ({"target": "weight", "hidden": ["race"]}, "'weight' cannot be the target: it holds continuous numbers"),
         ({"target": "male", "hidden": ["tags"]}, "'tags' cannot be the hidden attribute: it is of type list"),
         ({"target": "male", "hidden": ["one"]}, "'one' has fewer than two classes"),
@@ -263,6 +268,52 @@ def test_hidden_all(odd: str) -> None:
     assert c.hidden == ("race",)
     for name in ("gender", "weight", "one", "tags", "rare", "serial", "nothing"):
         assert any(note.startswith(f"column {name!r} is not among the hidden") for note in c.notes), name
+
+
+@pytest.mark.parametrize("name", ["input", "(target)", "a/b"])
+def test_names_that_results_are_filed_under_are_refused(name: str, tmp_path: Path, make: Any) -> None:
+    file = make.table(tmp_path / "a.parquet", 400, **{name: np.arange(400) // 2 % 2})
+    for question in ({"hidden": [name]}, {"hidden": ["s"], "side": [name]}, {"target": name, "hidden": ["s"]}):
+        with pytest.raises(DataError, match="rename the column"):
+            load(str(file), **{"target": "y", **question})
+    every = load(str(file), target="y", hidden=["all"])
+    assert name not in every.hidden
+    assert any(note.startswith(f"column {name!r}") and "rename" in note for note in every.notes)
+
+
+def test_a_corpus_prints_in_a_line() -> None:
+    c = load("digits")
+    assert repr(c) == (
+        "Corpus('digits', image (1, 8, 8), target='parity', hidden=('digit',), parts: "
+        + ", ".join(f"{role} {len(part)}" for role, part in c.parts.items())
+        + ")"
+    )
+    assert repr(c.victim) == f"Part({len(c.victim)} examples of (1, 8, 8), hidden and side: digit)"
+
+
+def test_victims_who_can_tell_nothing_are_refused(tmp_path: Path, make: Any) -> None:
+    main, own = make.table(tmp_path / "m.parquet"), tmp_path / "v.parquet"
+    with pytest.raises(DataError, match="the victims are of one group only"):
+        load(str(main), target="y", hidden=["s"], victims=str(make.table(own, 1, seed=1)))
+    pictures = make.noise(100)
+    y, s = np.arange(100) % 2, np.arange(100) // 2 % 2
+    make.images(tmp_path / "d/train.parquet", pictures[:80], y=y[:80], s=s[:80])
+    for left, kept in (("y", {"s": s[80:]}), ("s", {"y": y[80:]})):
+        make.images(tmp_path / "d/test.parquet", pictures[80:], **kept)
+        with pytest.raises(DataError, match=f"no victim has a label of '{left}'"):
+            load(str(tmp_path / "d"), target="y", hidden=["s"])
+
+
+def test_an_adversary_left_without_data_is_refused(tmp_path: Path, make: Any) -> None:
+    main = make.table(tmp_path / "m.parquet")
+    with pytest.raises(DataError, match="nothing of --aux is left"):
+        load(str(main), target="y", hidden=["s"], aux=str(main))
+    other = make.table(tmp_path / "x.parquet", seed=1)
+    with pytest.raises(DataError, match="nothing of --aux is left"):
+        load(str(main), target="y", hidden=["s"], aux=str(other), victims=str(other))
+    pq.write_table(pa.table({"height of a tree": [1.0, 2.0]}), other)
+    with pytest.raises(DataError, match="aux: x has none of the columns of m"):
+        load(str(main), target="y", hidden=["s"], aux=str(other))
 
 
 def test_too_many_classes(tmp_path: Path, make: Any) -> None:

@@ -156,6 +156,31 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         ask(tmp_path / "a.pkl")
 
 
+def test_what_cannot_be_read(tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "d" / "train.parquet").mkdir(parents=True)
+    labeled = folder_of_pictures(tmp_path / "n", make)
+    labeled.write_text(labeled.read_text().replace("p/5.png", "p/\0.png"))
+    cases = {
+        str(tmp_path / "d"): "train.parquet: Is a directory",
+        "x" * 5000: "File name too long",
+        "~nobody-of-this-name/x": "home directory",
+        str(tmp_path / "n"): "null byte",
+    }
+    for data, why in cases.items():
+        with pytest.raises(DataError, match=f"cannot be read .*{why}") as caught:
+            ask(data)
+        assert len(str(caught.value)) < 600
+
+    def forbidden(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    (tmp_path / "t.csv").touch()
+    for file in (make.table(tmp_path / "t.parquet"), tmp_path / "t.csv"):
+        with pytest.raises(DataError, match=f"cannot be read .{file.name}: Permission denied"):
+            ask(file)
+
+
 def test_bad_parquet(tmp_path: Path, make: Any) -> None:
     good = make.images(tmp_path / "g.parquet", make.noise(100), y=Y, s=S).read_bytes()
     cases = {
@@ -194,6 +219,14 @@ def test_mutated_parquet_reads_or_refuses(tmp_path: Path, make: Any) -> None:
 def test_labels_that_have_no_name(tmp_path: Path, make: Any) -> None:
     file = make.images(tmp_path / "a.parquet", make.noise(100), {"y": ("only",)}, y=Y, s=S)
     with pytest.raises(DataError, match="column 'y' holds 1, but its schema names 1 classes"):
+        ask(file)
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.5, "0.5"), (-5, "-5"), (2, "2"), (1e300, "1e[+]300")])
+def test_labels_that_are_no_index(value: float, told: str, tmp_path: Path, make: Any) -> None:
+    y = np.where(np.arange(100) == 7, value, Y)
+    file = make.images(tmp_path / "a.parquet", make.noise(100), {"y": ("n", "p")}, y=y, s=S)
+    with pytest.raises(DataError, match=f"column 'y' holds {told}, but its schema names 2 classes"):
         ask(file)
 
 

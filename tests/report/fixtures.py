@@ -74,7 +74,8 @@ def findings(
     rows = []
     for position, (name, (floor, raw)) in enumerate(hidden.items()):
         scales = {"accuracy": (floor, raw)} | {
-            m: (lo, lo + (hi - lo) * min(1.0, (raw - floor) * 5)) for m, (lo, hi) in OTHER.items()
+            m: (lo, lo + (hi - lo) * (0.0 if raw - floor < 0.02 else min(1.0, (raw - floor) * 5)))
+            for m, (lo, hi) in OTHER.items()
         }
         for defense, keep in kept.items():
             best = ATTACKS[(position + len(defense)) % len(ATTACKS)]
@@ -110,6 +111,7 @@ def findings(
                             seeds=3,
                             flags=flags,
                             headline=attack == best,
+                            advantage=free(value - low, half),
                         )
                     )
     return rows
@@ -140,6 +142,7 @@ def rebuilt(base: dict[str, Any], kept: dict[str, float], utility: dict[str, flo
                         seeds=3,
                         flags=(),
                         headline=attack == "decoder",
+                        advantage=free((high - low) * share, half),
                     )
                 )
     return rows

@@ -6,8 +6,8 @@ the intervals, the selection and the flags are computed from it later and can be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,22 @@ from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus, Part
 from privet.defense import Defended
 from privet.payload import Array, Payload
-from privet.train import Effort, inputs, some
+from privet.train import Effort, inputs, predict, some
 
-DRAWS = 3
+DRAWS = 12
+FRAME = 256
+COMBINED = 3
 PICTURES = 8
 Report = Callable[[str, int, int], None] | None
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What an adversary holds: aux_train in several draws, aux_val and the victims in as many as it may query."""
+    """What an adversary holds: aux_train in several draws, aux_val, and the victims."""
 
-    train: tuple[View, ...]
-    val: tuple[View, ...]
-    victims: tuple[View, ...]
+    train: Sequence[View]
+    val: View
+    victims: View
     answers: dict[str, Array]  # role -> predicted target class [N], by the half that ships
     saturated: int
 
@@ -45,60 +47,129 @@ class Evidence:
     """Predictions for every victim and scores on aux_val, under flat names such as `posterior/race/mlp_probe`."""
 
     arrays: dict[str, Array] = field(default_factory=dict)
-    selection: dict[str, dict[str, dict[str, float]]] = field(
-        default_factory=dict
-    )  # attribute -> attack -> metric -> aux_val
+    # attribute -> attack -> metric -> score on aux_val
+    selection: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     logs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A defended split as an adversary of this threat meets it: sends frames, and reads them back."""
+
+    defended: Defended
+    corpus: Corpus
+    threat: Threat
+    device: torch.device | str = "cpu"
+
+    def send(self, z: Tensor, generator: np.random.Generator) -> tuple[list[bytes], int]:
+        """The frames of everybody's payload, 256 people a frame, and how many values saturated."""
+        frames, saturated = [], 0
+        for rows in torch.split(z, FRAME):
+            payload = self.defended.pack(rows.to(self.device), self.defended.draw(len(rows), generator))
+            frames.append(payload.to_bytes())
+            saturated += payload.saturated
+        return frames, saturated
+
+    def read(self, frames: list[bytes], part: Part) -> tuple[View, Array]:
+        """What the adversary makes of them, and the answers of the server."""
+        signature = self.defended.obfuscator.signature
+        payloads = [Payload.from_bytes(frame, signature) for frame in frames]
+        logits = torch.cat([self.defended.server(p, self.device).float().cpu() for p in payloads])
+        knows = self.threat.grants
+        z = (
+            torch.cat([self.defended.decode(p, self.device).float().cpu() for p in payloads])
+            if "obfuscator" in knows
+            else None
+        )
+        # Where a mask says which values came, a column of the raw payload means another value for everybody.
+        masked = z is not None and any(f.dtype == "bits" for f in signature)
+        fields = [f.name for f in signature if f.dtype == "bits" or not masked]
+        columns = [
+            torch.from_numpy(np.concatenate([p.floats()[name].reshape(p.batch, -1) for p in payloads]))
+            for name in fields
+        ]
+        columns += [z.flatten(1)] if masked and z is not None else []
+        columns += [logits] if "architecture" in knows else []
+        columns += [self.side(part)] if self.threat.side else []
+        server = self.defended.split.server if "architecture" in knows else None
+        return View(torch.cat(columns, 1), z, server), logits.argmax(1).numpy()
+
+    def side(self, part: Part) -> Tensor:
+        """The attributes that the adversary knows already, as one-hot columns."""
+        sizes = [self.corpus.n_classes(name) for name in self.threat.side]
+        return torch.from_numpy(floors.one_hot([part.s[name] for name in self.threat.side], sizes))
+
+
+@dataclass(frozen=True)
+class Draws(Sequence[View]):
+    """aux_train as an adversary sees it in draw after draw. Frames are kept, because they are "
+    "small; views are made anew."""
+
+    wire: Wire
+    part: Part
+    frames: list[list[bytes]]
+    together: int
+    people: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames) // self.together
+
+    def __getitem__(self, index: Any) -> Any:
+        views = [
+            self.wire.read(f, self.part)[0] for f in self.frames[index * self.together : (index + 1) * self.together]
+        ]
+        if not views:
+            raise IndexError(index)
+        whole = combined(views)
+        return whole if self.people is None else whole.rows(self.people)
+
+    def of(self, people: Tensor) -> Draws:
+        """The draws of some of the people."""
+        return replace(self, people=people)
+
+
+def combined(views: Sequence[View]) -> View:
+    """Several payloads of each person as one view: their mean, in which fresh noise averages out and masks add up."""
+    first = views[0]
+    if len(views) == 1:
+        return first
+    z = None if first.z is None else torch.stack([v.z for v in views if v.z is not None]).mean(0)
+    return replace(first, flat=torch.stack([v.flat for v in views]).mean(0), z=z)
 
 
 def observe(
     defended: Defended, corpus: Corpus, threat: Threat, seed: int, device: torch.device | str = "cpu"
 ) -> Observed:
-    """Send everybody's payload and read it back, each role with noise of its own."""
+    """Send everybody's payload and read it back, with fresh noise for every payload.
+
+    The edge runs once for each person; what is random is drawn again and again behind it.
+    """
     generator = np.random.default_rng([seed, 5])
+    wire = Wire(defended, corpus, threat, device)
     queries = threat.queries if defended.stochastic else 1
-    draws = {"aux_train": DRAWS if defended.stochastic else 1, "aux_val": queries, "victim": queries}
-    views: dict[str, tuple[View, ...]] = {}
-    answers: dict[str, Array] = {}
+    draws = 1 if not defended.stochastic else DRAWS if queries == 1 else COMBINED * queries
     saturated = 0
-    for role, count in draws.items():
-        part, sent = corpus.parts[role], []
+    sent: dict[str, list[list[bytes]]] = {}
+    for role, count in {"aux_train": draws, "aux_val": queries, "victim": queries}.items():
+        z = predict(defended.split.edge, corpus.parts[role].x, device)
+        sent[role] = []
         for _ in range(count):
-            view, answer, clipped = _send(defended, part, corpus, threat, generator, device)
-            sent.append(view)
-            answers.setdefault(role, answer)
+            frames, clipped = wire.send(z, generator)
+            sent[role].append(frames)
             saturated += clipped
-        views[role] = tuple(sent)
-    return Observed(views["aux_train"], views["aux_val"], views["victim"], answers, saturated)
+    answers, views = {}, {}
+    for role in ("aux_val", "victim"):
+        seen = [wire.read(frames, corpus.parts[role]) for frames in sent[role]]
+        views[role], answers[role] = combined([view for view, _ in seen]), seen[0][1]
+    answers["aux_train"] = wire.read(sent["aux_train"][0], corpus.aux_train)[1]
+    train: Sequence[View] = Draws(wire, corpus.aux_train, sent["aux_train"], queries)
+    return Observed(train if len(train) > 1 else [train[0]], views["aux_val"], views["victim"], answers, saturated)
 
 
-def _send(
-    defended: Defended,
-    part: Part,
-    corpus: Corpus,
-    threat: Threat,
-    generator: np.random.Generator,
-    device: torch.device | str,
-) -> tuple[View, Array, int]:
-    signature = defended.obfuscator.signature
-    flat, z, answers, saturated = [], [], [], 0
-    for start in range(0, len(part), 256):
-        x = inputs(part.x[start : start + 256], device)
-        sent = defended.encode(x, defended.draw(len(x), generator))
-        saturated += sent.saturated
-        received = Payload.from_bytes(sent.to_bytes(), signature)
-        flat.append(np.concatenate([v.reshape(len(x), -1) for v in received.floats().values()], axis=1))
-        answers.append(defended.server(received, device).argmax(1).cpu().numpy())
-        if "obfuscator" in threat.grants:
-            z.append(defended.decode(received, device).float().cpu())
-    known = floors.one_hot([part.s[a] for a in threat.side], [corpus.n_classes(a) for a in threat.side])
-    columns = np.concatenate(flat)
-    view = View(
-        torch.from_numpy(np.concatenate([columns, known], axis=1) if threat.side else columns),
-        torch.cat(z) if z else None,
-        defended.split.server if "architecture" in threat.grants else None,
-    )
-    return view, np.concatenate(answers), saturated
+def of_people(views: Sequence[View], people: Array) -> Sequence[View]:
+    """The same draws, of some of the people."""
+    rows = torch.from_numpy(people)
+    return views.of(rows) if isinstance(views, Draws) else [view.rows(rows) for view in views]
 
 
 def attack(
@@ -143,9 +214,9 @@ def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attri
     train, val = (np.flatnonzero(corpus.parts[role].s[attribute] >= 0) for role in ("aux_train", "aux_val"))
     train, val = some(train, threat.labels, seed), some(val, _quarter(threat.labels), seed)
     return Material(
-        [view.rows(torch.from_numpy(train)) for view in observed.train],
+        of_people(observed.train, train),
         torch.from_numpy(corpus.aux_train.s[attribute][train]),
-        [view.rows(torch.from_numpy(val)) for view in observed.val],
+        observed.val.rows(torch.from_numpy(val)),
         torch.from_numpy(corpus.aux_val.s[attribute][val]),
         (corpus.n_classes(attribute),),
     )
@@ -155,9 +226,9 @@ def _input_material(observed: Observed, corpus: Corpus, threat: Threat, seed: in
     train = some(np.arange(len(corpus.aux_train)), threat.pairs, seed)
     val = some(np.arange(len(corpus.aux_val)), _quarter(threat.pairs), seed)
     return Material(
-        [view.rows(torch.from_numpy(train)) for view in observed.train],
+        of_people(observed.train, train),
         inputs(corpus.aux_train.x[train]),
-        [view.rows(torch.from_numpy(val)) for view in observed.val],
+        observed.val.rows(torch.from_numpy(val)),
         inputs(corpus.aux_val.x[val]),
         corpus.shape,
     )
@@ -198,16 +269,31 @@ def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> 
         )
         name = f"floor/{attribute}"
         evidence.arrays[f"{name}/majority"] = floors.majority(s, classes, len(victims)).numpy()
-        evidence.arrays[f"{name}/label_only"] = floors.label_only(s, answer, victims, classes, answers).numpy()
+        if threat.sees_answer:
+            evidence.arrays[f"{name}/label_only"] = floors.label_only(s, answer, victims, classes, answers).numpy()
         if threat.side:
-            sizes = [answers, *(corpus.n_classes(a) for a in threat.side)]
-            known = [floors.one_hot([a, *(part.s[n][rows] for n in threat.side)], sizes) for a, part, rows in (
-                (answer, corpus.aux_train, aux), (victims, corpus.victim, np.arange(len(victims))))]  # fmt: skip
+            rows = (corpus.aux_train, aux, answer), (corpus.victim, np.arange(len(victims)), victims)
+            known = [_known(part, people, given, corpus, threat) for part, people, given in rows]
             evidence.arrays[f"{name}/imputation"] = floors.imputation(s, known[0], known[1], classes).numpy()
-    x = inputs(corpus.victim.x)
-    for metric, values in picture_scores(floors.mean_image(inputs(corpus.aux_train.x), len(x)), x).items():
-        evidence.arrays[f"floor/input/mean_image/{metric}"] = values
+    owned = some(np.arange(len(corpus.aux_train)), threat.pairs, seed)
+    own, x = inputs(corpus.aux_train.x[owned]), inputs(corpus.victim.x)
+    drawn = {"mean_image": floors.mean_image(own, len(x))}
+    if threat.sees_answer:
+        given = observed.answers["aux_train"][owned]
+        drawn["image_of_answer"] = floors.image_of_answer(own, given, observed.answers["victim"])
+    for floor, pictures in drawn.items():
+        for metric, values in picture_scores(pictures, x).items():
+            evidence.arrays[f"floor/input/{floor}/{metric}"] = values
     return evidence
+
+
+def _known(part: Part, people: Array, answers: Array, corpus: Corpus, threat: Threat) -> Array:
+    """What is known of people without their payload: side information, and the answer where the threat sees it."""
+    names = list(threat.side)
+    columns, sizes = [part.s[n][people] for n in names], [corpus.n_classes(n) for n in names]
+    if threat.sees_answer:
+        columns, sizes = [answers, *columns], [corpus.n_classes(corpus.target), *sizes]
+    return floors.one_hot(columns, sizes)
 
 
 def _keep_pictures(

@@ -1,7 +1,7 @@
-"""The battery: trains every probe the same way and runs every solver, on views that were encoded once.
+"""The battery: trains every probe the same way and runs every solver.
 
-Adversaries learn on aux_train, choose epoch and setting on aux_val, and only then meet the victims. With several
-payloads per victim their posteriors are averaged. Randomness comes from the seed alone.
+Adversaries learn on aux_train, with another draw of a random obfuscator in every epoch, choose epoch and setting on
+aux_val, and only then meet the victims. Randomness comes from the seed alone.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privet.attack import Posterior, Probe, Setting, Solver, View
+from privet.nets import Scale
 from privet.train import Effort, Progress, batches
 
-TELLING = 8.0
+SOLVED = 2
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Material:
 
     train: Sequence[View]
     known: Tensor
-    val: Sequence[View]
+    val: View
     known_val: Tensor
     outputs: tuple[int, ...]
 
@@ -50,7 +51,7 @@ class Outcome:
 def run(
     attack: Probe | Solver,
     material: Material,
-    victims: Sequence[View],
+    victims: View,
     *,
     effort: Effort,
     seed: int,
@@ -62,40 +63,40 @@ def run(
         predict, log = _fit_probe(attack, material, effort, seed, device, progress)
     else:
         predict, log = _fit_solver(attack, material, effort, seed), {}
-    return Outcome(_average(predict, material.val), _average(predict, victims), log)
-
-
-def _average(predict: Posterior, views: Sequence[View]) -> Tensor:
-    total = predict(views[0])
-    for view in views[1:]:
-        total = total + predict(view)
-    return total / len(views)
+    return Outcome(predict(material.val), predict(victims), log)
 
 
 def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int) -> Posterior:
-    train = material.train[0]
-    known = material.known
-    if len(material.train) > 1:
-        train = replace(
-            train,
-            flat=torch.cat([v.flat for v in material.train]),
-            z=None if train.z is None else torch.cat([v.z for v in material.train if v.z is not None]),
-        )
-        known = known.repeat(len(material.train))
+    """A solver sees the first draws of a random obfuscator side by side."""
+    draws = [material.train[i] for i in range(min(SOLVED, len(material.train)))]
+    train, known = draws[0], material.known.repeat(len(draws))
+    if len(draws) > 1:
+        z = None if train.z is None else torch.cat([v.z for v in draws if v.z is not None])
+        train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z)
     return solver.fit(
-        train, known, material.val[0], material.known_val, classes=material.outputs[0], effort=effort, seed=seed
+        train, known, material.val, material.known_val, classes=material.outputs[0], effort=effort, seed=seed
     )
 
 
 def _fit_probe(
     probe: Probe, material: Material, effort: Effort, seed: int, device: torch.device | str, progress: Progress
 ) -> tuple[Posterior, dict[str, Any]]:
-    scale = _Scale(torch.tensor(0.0), torch.tensor(1.0))
+    first = material.train[0]
+    scale = Scale(torch.tensor(0.0), torch.tensor(1.0))
     if probe.standardize:
-        labels = material.known if probe.goal == "attribute" else None
-        scale = _Scale.of(probe.features(material.train[0]), labels)
-    draws = [scale(probe.features(view)) for view in material.train]
-    held = scale(probe.features(material.val[0]))
+        scale = Scale.of(probe.features(first), material.known if probe.goal == "attribute" else None)
+    features = scale(probe.features(first))
+
+    def draw(epoch: int) -> Tensor:
+        return (
+            features if len(material.train) == 1 else scale(probe.features(material.train[epoch % len(material.train)]))
+        )
+
+    # A value that nobody in aux_train has cannot be learned; it must not decide when to stop, either.
+    learned = torch.ones(len(material.known_val), dtype=torch.bool)
+    if probe.goal == "attribute" and bool(torch.isin(material.known_val, material.known).any()):
+        learned = torch.isin(material.known_val, material.known)
+    held, known_val = scale(probe.features(material.val))[learned], material.known_val[learned]
     loss = _reconstruction_loss if probe.goal == "reconstruct" else F.cross_entropy
     epochs, patience = effort.attack_schedule(probe.goal, len(material.known))
     grid = probe.grid[: effort.grid]
@@ -105,15 +106,13 @@ def _fit_probe(
         tick = _ticker(progress, index * epochs, len(grid) * epochs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1009 + index)
-            network = probe.network(material.train[0].rows(torch.arange(min(8, len(draws[0])))), material.outputs).to(
-                device
-            )
+            network = probe.network(first.rows(torch.arange(min(8, len(first)))), material.outputs).to(device)
             value, at = _train(
                 network,
-                draws,
+                draw,
                 material.known,
                 held,
-                material.known_val,
+                known_val,
                 setting,
                 loss,
                 epochs,
@@ -141,7 +140,7 @@ def _fit_probe(
 
 def _train(
     network: nn.Module,
-    draws: Sequence[Tensor],
+    draw: Callable[[int], Tensor],
     known: Tensor,
     held: Tensor,
     known_val: Tensor,
@@ -162,7 +161,7 @@ def _train(
     best, best_at, best_state = float("inf"), 0, copy.deepcopy(network.state_dict())
     for epoch in range(1, epochs + 1):
         network.train()
-        features = draws[epoch % len(draws)]
+        features = draw(epoch)
         for rows in batches(len(known), batch, generator):
             value = loss(network(features[rows].to(device)), known[rows].to(device))
             optimizer.zero_grad(set_to_none=True)
@@ -183,44 +182,6 @@ def _train(
     network.load_state_dict(best_state)
     tick(epochs)
     return best, best_at
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Standardized features; where labels are known, columns that say much about them stand out.
-
-    Among thousands of equal columns a network overlooks the one in which the answer is written. Each column is
-    therefore multiplied by the square root of its F statistic over the median column's, between 1 and `TELLING`.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, features: Tensor, labels: Tensor | None) -> _Scale:
-        deviation = features.std(0)
-        moving = deviation > 1e-6
-        if labels is not None and features.dim() == 2 and int(moving.sum()) > 1:
-            ratio = _between(features, labels) / (deviation**2).clamp_min(1e-12)
-            ratio = (ratio / (1 - ratio).clamp_min(1e-6)).masked_fill(~moving, 0)
-            telling = (ratio / ratio[moving].median().clamp_min(1e-9)).sqrt().clamp(1, TELLING)
-            deviation = deviation / telling
-        return cls(features.mean(0), torch.where(moving, deviation, torch.full_like(deviation, float("inf"))))
-
-    def __call__(self, features: Tensor) -> Tensor:
-        return ((features - self.mean) / self.deviation).clamp_(-20 * TELLING, 20 * TELLING)
-
-
-def _between(features: Tensor, labels: Tensor) -> Tensor:
-    """Variance between the values of an attribute, per column [P]."""
-    mean = features.mean(0)
-    total = torch.zeros_like(mean)
-    for value in range(int(labels.max()) + 1):
-        rows = features[labels == value]
-        if not len(rows):
-            continue
-        total += len(rows) * (rows.mean(0) - mean) ** 2
-    return total / max(1, len(features) - 1)
 
 
 def _reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:

@@ -23,15 +23,17 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int
     victim = corpus.victim
     everybody = weights(victim.groups, replicates, seed=0)
     known = victim.y >= 0
-    tables = {f"table/{TARGET}/answer/accuracy": _share(answers[known] == victim.y[known], everybody[:, known])}
+    asked = weights(victim.groups[known], replicates, seed=0)
+    tables = {f"table/{TARGET}/answer/accuracy": _share(answers[known] == victim.y[known], asked)}
     for key, value in evidence.arrays.items():
         kind, *rest = key.split("/")
         if kind in ("posterior", "floor") and rest[0] != "input":
             s = victim.s[rest[0]]
             people = s >= 0
+            own = weights(victim.groups[people], replicates, seed=0)
             name = rest[1] if kind == "posterior" else f"floor:{rest[1]}"
             for metric, function in metrics.METRICS.items():
-                tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], everybody[:, people])
+                tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], own)
         elif kind in ("score", "floor"):
             name = rest[1] if kind == "score" else f"floor:{rest[1]}"
             tables[f"table/input/{name}/{rest[2]}"] = _share(value, everybody)

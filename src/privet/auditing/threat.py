@@ -13,7 +13,7 @@ from privet.errors import SpecError, ThreatError, unknown
 class Threat:
     """An adversary's knowledge. `labels` and `pairs` are how many labelled payloads and (input, payload) pairs it owns
     (None: all of aux), `queries` how many payloads of one victim input it sees, `side` the attributes of a victim that
-    it knows already."""
+    it knows already, `sees_answer` whether it learns the predicted class anyway."""
 
     name: str
     paragraph: str
@@ -22,6 +22,7 @@ class Threat:
     pairs: int | None = None
     queries: int = 1
     side: tuple[str, ...] = ()
+    sees_answer: bool = True
 
     @classmethod
     def named(cls, name: str, side: tuple[str, ...] = ()) -> Threat:
@@ -65,6 +66,7 @@ THREATS = {
             "its own (the aux part) it owns payloads with known inputs and hidden attributes. It sees one payload of "
             "each victim.",
             frozenset({"labels", "pairs"}),
+            sees_answer=False,
         ),
         Threat(
             "few_labels",

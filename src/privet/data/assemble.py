@@ -21,7 +21,7 @@ from privet.data.roles import thin
 from privet.data.sheet import Reader, Sheet, read_sheet
 from privet.data.source import Progress, Source
 from privet.data.tables import features
-from privet.errors import DataError, SpecError
+from privet.errors import DataError, PrivetError, SpecError
 
 BUILT_IN = {"digits": digits.source}
 
@@ -71,13 +71,33 @@ def load(
     dealt = deal(pool(sheets, question), question, group is not None, seed)
     if limit is not None:
         rows = thin(dealt.roles, limit, seed)
-        notes.append(f"the largest part is limited to {limit} examples: {len(rows)} of {len(dealt.roles)} are used")
+        if len(rows) < len(dealt.roles):
+            notes.append(f"the largest part is limited to {limit} examples: {len(rows)} of {len(dealt.roles)} are used")
         dealt = replace(dealt, pool=dealt.pool.take(rows), roles=dealt.roles[rows], groups=dealt.groups[rows])
     return _corpus(main.name, question, dealt, notes)
 
 
 def open_source(data: str) -> Source:
-    """The source behind a name; DataError where there is nothing, with what was near."""
+    """The source behind a name; DataError where there is nothing, with what was near, or it cannot be read."""
+    try:
+        return _open(data)
+    except PrivetError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, a folder for a file, a name too long, NUL
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{Path(str(error.filename or '')).name[:80]}: {error.strerror}".removeprefix(": ")
+        raise DataError(
+            f"the data at {_brief(data)} cannot be read ({reason}); give digits, a Parquet or CSV file, "
+            "or a directory that you may read"
+        ) from error
+
+
+def _brief(name: str) -> str:
+    return repr(name if len(name) <= 120 else f"{name[:117]}...")
+
+
+def _open(data: str) -> Source:
     if data in BUILT_IN:
         return BUILT_IN[data]()
     if data.startswith("hub:"):
@@ -98,7 +118,7 @@ def open_source(data: str) -> Source:
         raise DataError(f"the directory {data!r} has no train*.parquet, single .parquet or labels.csv; {hint}")
     near = difflib.get_close_matches(data.lower(), BUILT_IN, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise DataError(f"no data at {data!r}; {hint}give digits, a Parquet or CSV file, a directory, or hub:NAME")
+    raise DataError(f"no data at {_brief(data)}; {hint}give digits, a Parquet or CSV file, a directory, or hub:NAME")
 
 
 def _further(place: str, origin: str, reader: Reader, main: Sheet, notes: list[str]) -> Sheet:
@@ -109,10 +129,16 @@ def _further(place: str, origin: str, reader: Reader, main: Sheet, notes: list[s
         kept, split = (source.train, "train") if origin == "aux" else (source.test, "test")
         source = Source(source.name, kept)
         notes.append(f"{origin}: the {split} split of {source.name}")
+    columns = source.columns()
+    if source.kind == "table" and not columns.keys() & main.columns.keys():
+        raise DataError(
+            f"{origin}: {source.name} has none of the columns of {main.name} ({', '.join(list(main.columns)[:5])}); "
+            "give a set of the same layout"
+        )
     if main.x is not None and source.train.pictures is not None:
         size = parse_resize(f"{main.x.shape[2]}x{main.x.shape[3]}")
         reader = replace(reader, resize=size)
-    return read_sheet(source, source.columns(), reader, (origin,), main.columns)
+    return read_sheet(source, columns, reader, (origin,), main.columns)
 
 
 def _corpus(name: str, question: Question, dealt: Dealt, notes: list[str]) -> Corpus:
@@ -158,9 +184,12 @@ def _inputs(question: Question, dealt: Dealt) -> tuple[npt.NDArray[np.uint8] | n
 
 def label_notes(parts: Mapping[str, Part], question: Question) -> tuple[bool, list[str]]:
     """Whether labels are missing, and notes on missing labels and rare classes. DataError where the owner's training
-    data have one target class, or the adversary's one class of a hidden attribute."""
+    data have one target class, or the adversary's one class of a hidden attribute, and where the victims are of one
+    group or have no label of the target or of a hidden attribute."""
     notes = []
     missing = False
+    if len(np.unique(parts["victim"].groups)) < 2:
+        raise DataError("the victims are of one group only; give more data, more victims, or another group column")
     for name in question.attributes:
         labels = {role: part.y if name == question.target else part.s[name] for role, part in parts.items()}
         if absent := sum(int((codes < 0).sum()) for codes in labels.values()):
@@ -169,6 +198,8 @@ def label_notes(parts: Mapping[str, Part], question: Question) -> tuple[bool, li
         role = "task_train" if name == question.target else "aux_train"
         if name not in question.side and len(np.unique(labels[role][labels[role] >= 0])) < 2:
             raise DataError(f"{role} has fewer than two classes of {name!r}; give more data or another column")
+        if name not in question.side and not np.any(labels["victim"] >= 0):
+            raise DataError(f"no victim has a label of {name!r}; label the victims' data or give another column")
         if name in question.hidden:
             notes += _rare(name, labels)
     return missing, notes

@@ -66,7 +66,7 @@ def class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, 
 def encode(name: str, values: pa.ChunkedArray, names: Sequence[str] | None = None) -> Column:
     """A column as codes. `names`: the schema's class names, then values are indices and -1 is missing.
 
-    Raises DataError for an index that has no name."""
+    Raises DataError for an index that is no whole number or has no name."""
     kind = values.type
     empty = np.full(len(values), -1, np.int64)
     if pa.types.is_dictionary(kind):
@@ -112,12 +112,14 @@ def _from_numbers(name: str, values: pa.ChunkedArray, names: Sequence[str] | Non
     known = ~np.isnan(numbers)
     codes = np.full(len(numbers), -1, np.int64)
     if names is not None:
-        codes[known] = numbers[known].astype(np.int64)
-        if len(codes) and not (codes.min() >= -1 and codes.max() < len(names)):
+        found = numbers[known]
+        wrong = found[(found < -1) | (found >= len(names)) | (found != np.round(found))]
+        if len(wrong):
             raise DataError(
-                f"column {name!r} holds {int(codes.max())}, but its schema names {len(names)} classes; "
-                "correct the file or remove the names"
+                f"column {name!r} holds {wrong[0]:.16g}, but its schema names {len(names)} classes: "
+                f"whole numbers from 0 to {len(names) - 1}, -1 where missing; correct the file or remove the names"
             )
+        codes[known] = found.astype(np.int64)
         return Column(name, "label", codes, tuple(names), np.where(codes < 0, np.nan, numbers), named=True)
     if np.any((numbers[known] != np.round(numbers[known])) | (np.abs(numbers[known]) > 2**53)):
         return Column(name, "number", codes, (), numbers)
@@ -151,7 +153,7 @@ def bijective(a: Ints, b: Ints) -> bool:
 def pick(columns: Mapping[str, Column], name: str, what: str) -> Column:
     """The column `name` as an attribute; DataError with the nearest name, or with the reason why it cannot be one."""
     if name not in columns:
-        raise DataError(unknown("column", name, usable(columns)))
+        raise DataError(unknown("column", name, columns))
     if reason := columns[name].why_not():
         raise DataError(f"column {name!r} cannot be the {what}: it {reason}; columns that can: {listed(columns)}")
     return columns[name]

@@ -50,6 +50,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return (
+            f"Part({len(self)} examples of {tuple(self.x.shape[1:])}, hidden and side: {', '.join(self.s) or 'none'})"
+        )
+
     def take(self, rows: npt.NDArray[np.intp] | Ints | npt.NDArray[np.bool_] | slice) -> Part:
         """The examples at `rows` (indices, mask or slice), in that order."""
         s = {name: values[rows] for name, values in self.s.items()}
@@ -83,6 +88,14 @@ class Corpus:
         check_disjoint(self.parts, self.flags)
         if not self.digest:
             object.__setattr__(self, "digest", digest(self))
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{role} {len(part)}" for role, part in self.parts.items())
+        side = f", side={self.side}" if self.side else ""
+        return (
+            f"Corpus({self.name!r}, {self.kind} {self.shape}, target={self.target!r}, hidden={self.hidden}{side}, "
+            f"parts: {sizes})"
+        )
 
     @property
     def task_train(self) -> Part:

@@ -72,6 +72,11 @@ def _one_side(pool: Pool, alike: Ints) -> tuple[npt.NDArray[np.bool_], list[str]
         keep &= ~met
     if not np.any(keep & (rank == 1)):
         raise DataError("every example to train on is also a victim; give data of which one part is not in the other")
+    if np.any(rank == 2) and not np.any(keep & (rank == 2)):
+        raise DataError(
+            "nothing of --aux is left, all its examples stand in the training data or among the victims too; "
+            "give the adversary examples of its own, or leave --aux out"
+        )
     return keep, notes
 
 

@@ -13,6 +13,7 @@ from privet.data.source import Source
 from privet.errors import DataError, unknown
 
 RAREST = 20
+KEYS = ("input", "(target)")  # names of an audit's own questions
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def ask(
     group: str | None,
 ) -> Question:
     """Check the names against the columns, filling in a built-in set's defaults. Raises DataError for a missing
-    target or hidden attribute (with the candidates), an unknown or unusable column, an attribute named twice, and a
-    target that is the hidden attribute under another name."""
+    target or hidden attribute (with the candidates), an unknown or unusable column, a name that results could not be
+    filed under, an attribute named twice, and a target that is the hidden attribute under another name."""
     if source.defaults is not None:
         target = target or source.defaults[0]
         hidden = hidden or tuple(name for name in reversed(source.defaults) if name != target)[:1]
@@ -83,9 +84,11 @@ def _group(columns: Mapping[str, Column], group: str | None) -> str | None:
 
 
 def _check(columns: Mapping[str, Column], target: str, hidden: tuple[str, ...], side: tuple[str, ...]) -> None:
+    _check_key(target, "target")
     for what, names in {"hidden attribute": hidden, "side information": side}.items():
         for name in names:
             pick(columns, name, what)
+            _check_key(name, what)
         if len(set(names)) < len(names):
             raise DataError(f"{what} names a column twice: {', '.join(names)}; name each once")
     for name in (*hidden, *side):
@@ -105,6 +108,18 @@ def _check(columns: Mapping[str, Column], target: str, hidden: tuple[str, ...], 
             )
 
 
+def _key_fault(name: str) -> str | None:
+    """Why results cannot be filed under this name; None where they can."""
+    if name in KEYS or "/" in name:
+        return f"has a name that Privet keeps for itself ({', '.join(KEYS)}, anything with '/'); rename the column"
+    return None
+
+
+def _check_key(name: str, what: str) -> None:
+    if reason := _key_fault(name):
+        raise DataError(f"column {name!r} cannot be the {what}: it {reason}")
+
+
 def _all_hidden(columns: Mapping[str, Column], target: str, out: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     """Every other label-like column with at least 20 examples of its rarest class; a note for each column left out."""
     chosen: list[str] = []
@@ -119,6 +134,8 @@ def _all_hidden(columns: Mapping[str, Column], target: str, out: Sequence[str]) 
             reason = column.why_not() or f"has {len(counts)} classes, not 2 to 50"
         elif counts.min() < RAREST:
             reason = f"has only {counts.min()} examples of its rarest class, fewer than {RAREST}"
+        elif fault := _key_fault(name):
+            reason = fault
         elif twin is not None:
             reason = f"is {twin!r} under another name"
         else:

@@ -48,6 +48,7 @@ class LabelOnly:
     """Run the whole network on the edge and send the prediction."""
 
     summary: ClassVar[str] = "the edge runs the whole network and sends only the predicted class"
+    moves_cut: ClassVar[bool] = True
     adaptive: ClassVar[str] = "the label-only floor is its attack: whatever the label tells, it tells"
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:

@@ -22,7 +22,7 @@ def cautions(view: View) -> list[str]:
         said.append("One seed only: the intervals hold the chance of the victims, not that of training.")
     if r.effort == "quick":
         said.append("Quick effort: networks and adversaries were trained briefly, so a real adversary does better.")
-    unchecked = [words.plain(a) for a in view.attributes if not any(c.attribute == a for c in r.checks)]
+    unchecked = [view.name(a) for a in view.attributes if not any(c.attribute == a for c in r.checks)]
     if unchecked:
         said.append(f"No calibration of the attacks ran for {', '.join(unchecked)}.")
     return said
@@ -38,7 +38,7 @@ def calibrations(view: View) -> list[dict[str, Any]]:
         worst = max(checks, key=_strain)
         lines.append(
             {
-                "name": words.plain(attribute),
+                "name": view.name(attribute),
                 "check": kind.replace("_", " "),
                 "meaning": MEANING.get(kind, ""),
                 "passed": sum(c.passed for c in checks),
@@ -46,6 +46,7 @@ def calibrations(view: View) -> list[dict[str, Any]]:
                 "metric": worst.metric,
                 "worst": words.number(worst.metric, worst.value),
                 "wanted": words.wanted(worst),
+                "decisive": any(c.decisive for c in checks if not c.passed),
                 "failed": [
                     f"{c.attack}: {words.number(c.metric, c.value)}, seed {c.seed}" for c in checks if not c.passed
                 ],
@@ -71,9 +72,12 @@ def floors(view: View) -> list[dict[str, Any]]:
     for attribute, by_metric in view.results.floors.items():
         for metric, found in by_metric.items():
             top = max((e.mean for e in found.values()), default=0.0)
-            cells = [(name.replace("_", " "), cell(metric, e), e.mean == top) for name, e in found.items()]
+            cells = [
+                (name.replace("_", " ").replace("image", view.thing), cell(metric, e), e.mean == top)
+                for name, e in found.items()
+            ]
             lines.append(
-                {"name": words.plain(attribute), "metric": metric, "cells": cells, "broken": attribute in view.failed}
+                {"name": view.name(attribute), "metric": metric, "cells": cells, "broken": attribute in view.failed}
             )
     return lines
 
@@ -81,7 +85,7 @@ def floors(view: View) -> list[dict[str, Any]]:
 def dependence(view: View) -> list[tuple[str, str, str]]:
     """Attribute, I(y; s) in nats and in bits."""
     found = view.results.data.get("dependence", {})
-    return [(words.plain(a), f"{v:.4f}", f"{v / math.log(2):.4f}") for a, v in found.items()]
+    return [(view.name(a), f"{v:.4f}", f"{v / math.log(2):.4f}") for a, v in found.items()]
 
 
 def labels(view: View) -> list[dict[str, Any]]:
@@ -98,7 +102,7 @@ def labels(view: View) -> list[dict[str, Any]]:
         more = len(pairs) - len(shown)
         missing = attribute.get("victim_missing", 0)
         lines.append(
-            {"role": role, "name": words.plain(attribute["name"]), "shown": shown, "more": more, "missing": missing}
+            {"role": role, "name": view.name(attribute["name"]), "shown": shown, "more": more, "missing": missing}
         )
     return lines
 
@@ -109,8 +113,14 @@ def promises(view: View) -> list[dict[str, Any]]:
     for defense in r.defenses:
         text = r.guarantees.get(defense, "promises nothing, because no bound on it is known")
         nothing = text.lower().startswith(("promises nothing", "none", "no guarantee"))
-        lines.append({"label": defense, "text": text, "nothing": nothing, "log": r.logs.get(defense, {})})
+        lines.append({"label": defense, "text": text, "nothing": nothing, "log": _scalars(r.logs.get(defense, {}))})
     return lines
+
+
+def _scalars(log: dict[str, Any]) -> dict[str, str]:
+    """What can be read in a line: no lists, no more than three digits of a float."""
+    kept = {k: v for k, v in log.items() if isinstance(v, str | int | float)}
+    return {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in kept.items()}
 
 
 def duration(seconds: float) -> str:

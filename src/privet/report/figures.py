@@ -16,7 +16,7 @@ from privet.report.files import write_atomic
 from privet.report.place import CHARACTER, Box, place
 from privet.report.results import Results, Row
 from privet.report.svg import STYLE, Axis, axis, line, text
-from privet.report.view import Variant, View, leaks
+from privet.report.view import Variant, View, over
 
 SMALL, LARGE, MANY = (364, 322), (560, 420), 6  # width and height of a panel, and how many points the small one takes
 
@@ -89,7 +89,7 @@ def alt(view: View, attribute: str) -> str:
     """The figure in words, for who cannot see it."""
     said = [words.unmarked(point_text(view, v, r)) for v in view.variants if (r := view.headline(v, attribute))]
     doubt = "Not to be trusted, calibration failed. " if attribute in view.failed else ""
-    return f"{doubt}Target accuracy against what leaks about {words.plain(attribute)}. " + " ".join(said)
+    return f"{doubt}Target accuracy against what leaks about {view.name(attribute)}. " + " ".join(said)
 
 
 def point_text(view: View, variant: Variant, row: Row) -> str:
@@ -104,9 +104,10 @@ def point_text(view: View, variant: Variant, row: Row) -> str:
     lines = [
         f"{variant.label}.",
         doubt,
-        f"{_capital(words.plain(view.target))} right: {words.number('accuracy', row.utility.mean)} "
+        f"{_capital(view.name(view.target))} right: {words.number('accuracy', row.utility.mean)} "
         f"({words.interval('accuracy', row.utility)}).",
-        f"{_capital(words.metric_name(metric))} on {words.plain(row.attribute)}: {told(row.value)}.",
+        f"{_capital(words.metric_name(metric))} on {view.name(row.attribute)}: {told(row.value)}.",
+        f"Over floor {words.gap(metric, over(row).mean)} ({words.interval(metric, over(row))}).",
         f"Floor {told(row.floor)}, undefended {told(row.undefended)}.",
         f"Attack {row.attack}, n = {row.value.n}, {row.seeds} seed{'s' if row.seeds != 1 else ''}.",
         flags,
@@ -114,16 +115,12 @@ def point_text(view: View, variant: Variant, row: Row) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def glyph(row: Row, broken: bool) -> str:
-    """A small bar for a table cell: from floor (left) to undefended (right), with value and interval; decorative."""
+def glyph(row: Row, kind: str) -> str:
+    """A small bar for a table cell: the advantage with its interval, between floor and undefended; decorative."""
     span = row.undefended.mean - row.floor.mean
     if row.normalized is None or not span > 0:
         return ""
-    low, mid, high = (
-        min(max((v - row.floor.mean) / span, -0.06), 1.06) * 60 + 6
-        for v in (row.value.low, row.value.mean, row.value.high)
-    )
-    kind = "broken" if broken else ("leak" if leaks(row) else "safe")
+    low, mid, high = (min(max(v / span, -0.06), 1.06) * 60 + 6 for v in (over(row).low, over(row).mean, over(row).high))
     return (
         '<svg class="fig glyph" viewBox="0 0 72 14" width="72" height="14" aria-hidden="true">'
         '<path class="grid" d="M6 7H66M6 3v8M66 3v8"/>'
@@ -148,7 +145,7 @@ def _capital(said: str) -> str:
 
 def _grid(plot: _Plot) -> list[str]:
     frame, x, y = plot.frame, plot.x, plot.y
-    name, target = (words.shorten(words.plain(n)) for n in (plot.attribute, plot.view.target))
+    name, target = (words.shorten(plot.view.name(n)) for n in (plot.attribute, plot.view.target))
     measured = {"psnr": "PSNR of the reconstruction, dB", "accuracy": f"victims whose {name} is recognized, %"}
     left = measured.get(plot.metric, f"{words.metric_name(plot.metric)} of the attack on {name}")
     bottom = f"{target} answered correctly, % \u2192"
@@ -178,9 +175,9 @@ def _levels(plot: _Plot, row: Row) -> tuple[list[str], list[Box]]:
 def _point(plot: _Plot, variant: Variant, row: Row) -> str:
     """A link to the row of the table: intervals, a wide invisible target for fingers, and the mark."""
     (x, y), (left, right, top, bottom) = plot.at(row), plot.reach(row)
-    kind = "broken" if plot.broken else "base" if variant.index == 0 else "leak" if leaks(row) else "safe"
+    kind = "broken" if plot.broken else "base" if variant.index == 0 else plot.view.tone(variant, row)
     diamond = f'<path class="mark {kind}" d="M{x:.1f} {y - 6.4:.1f}l6.4 6.4l-6.4 6.4l-6.4 -6.4z"/>'
-    mark = diamond if kind == "safe" else f'<circle class="mark {kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+    mark = diamond if kind in ("safe", "open") else f'<circle class="mark {kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
     told = escape(words.unmarked(point_text(plot.view, variant, row)))
     target = f"row-{plot.view.attributes.index(row.attribute)}-{variant.index}"
     bars = f"M{left:.1f} {y:.1f}H{right:.1f}M{x:.1f} {top:.1f}V{bottom:.1f}"

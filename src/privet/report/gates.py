@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from privet.auditing.estimate import Estimate
 from privet.errors import SpecError, unknown
 from privet.report.results import Results, Row
-from privet.report.rows import INPUT
+from privet.report.view import INPUT, over
 
 _GRAMMAR = re.compile(
-    r"^\s*(?:(?P<attribute>[^.<>=@\s]+)\.)?(?P<quantity>[a-z_0-9]+)\s*(?P<op>>=|<=|>|<)\s*(?P<number>[-+0-9.eE]+)\s*(?:@\s*(?P<end>\w+))?\s*$"
+    r"^\s*(?:(?P<first>[^.<>=@\s]+)\.)?(?:(?P<second>[^.<>=@\s]+)\.)?(?P<quantity>[a-z_0-9]+)\s*(?P<op>>=|<=|>|<)\s*"
+    r"(?P<number>[-+0-9.eE]+|[-+]?(?:inf|infinity|nan))\s*(?:@\s*(?P<end>\w+))?\s*$",
+    re.IGNORECASE,
 )
 _METRICS = ("accuracy", "balanced_accuracy", "auc", "bits", "coverage_at_95_precision", "tpr_at_1_fpr", "psnr", "ssim")
 _QUANTITIES = ("advantage", "normalized", "utility", *_METRICS)
+_OF_A_METRIC = ("advantage", "normalized")
 _ENDS = {"upper": "high", "lower": "low", "mean": "mean"}
 
 
@@ -30,10 +33,11 @@ class Gate:
     op: str
     number: float
     end: str
+    metric: str | None = None  # of advantage and normalized; None: accuracy, for `input` PSNR
 
 
 def parse(text: str) -> Gate:
-    """`[ATTRIBUTE.]QUANTITY (>|>=|<|<=) NUMBER[@upper|@lower|@mean]`; SpecError says what does not fit."""
+    """`[ATTRIBUTE.][METRIC.]QUANTITY (>|>=|<|<=) NUMBER[@upper|@lower|@mean]`; SpecError says what does not fit."""
     found = _GRAMMAR.match(text)
     if not found:
         raise SpecError(
@@ -44,11 +48,28 @@ def parse(text: str) -> Gate:
         raise SpecError(unknown("quantity", quantity, _QUANTITIES))
     if end not in _ENDS:
         raise SpecError(unknown("end of the interval", end, _ENDS))
+    attribute, metric = _prefix(text, found["first"], found["second"], quantity)
     try:
         number = float(found["number"])
     except ValueError:
         raise SpecError(f"--fail-if {text!r} compares with {found['number']!r}, which is not a number") from None
-    return Gate(text, found["attribute"], quantity, found["op"], number, _ENDS[end])
+    if not math.isfinite(number):
+        raise SpecError(f"--fail-if {text!r} compares with {found['number']!r}; give a finite number")
+    return Gate(text, attribute, quantity, found["op"], number, _ENDS[end], metric)
+
+
+def _prefix(text: str, first: str | None, second: str | None, quantity: str) -> tuple[str | None, str | None]:
+    """Attribute and metric; a single name before advantage or normalized is a metric where there is one so called."""
+    if second is None and (first not in _METRICS or quantity not in _OF_A_METRIC):
+        return first, None
+    attribute, metric = (first, second) if second is not None else (None, first)
+    if quantity not in _OF_A_METRIC:
+        raise SpecError(
+            f"--fail-if {text!r} asks for {quantity} of a metric; only {' and '.join(_OF_A_METRIC)} have one"
+        )
+    if metric not in _METRICS:
+        raise SpecError(unknown("metric", str(metric), _METRICS))
+    return attribute, metric
 
 
 def known(gate: Gate, attributes: Collection[str]) -> None:
@@ -65,7 +86,7 @@ def check(gate: Gate, results: Results) -> list[str]:
     and a study that is not finished, fail every gate: what cannot be trusted cannot pass.
     """
     known(gate, {r.attribute for r in results.rows})
-    metric = gate.quantity if gate.quantity in _METRICS else "psnr" if gate.attribute == INPUT else "accuracy"
+    metric = _metric(gate)
     judged = [r for r in results.rows if r.headline and r.metric == metric and gate.attribute in (None, r.attribute)]
     if not judged:
         raise SpecError(f"--fail-if {gate.text!r} asks for {metric}, which this audit did not measure there")
@@ -79,19 +100,32 @@ def check(gate: Gate, results: Results) -> list[str]:
         if "calibration_failed" in row.flags:
             failures.append(f"{gate.text}: {row.attribute} with {row.defense} cannot be judged, its calibration failed")
             continue
+        if gate.quantity == "normalized" and row.normalized is None:
+            failures.append(
+                f"{gate.text}: {row.attribute} with {row.defense} cannot be judged: nothing to hide; use advantage"
+            )
+            continue
         value = _value(gate, row)
-        if value is not None and _holds(value, gate.op, gate.number):
+        if _holds(value, gate.op, gate.number):
             failures.append(
                 f"{gate.text}: {row.attribute} with {row.defense} has {gate.quantity} {value:.4g} ({row.attack})"
             )
     return failures
 
 
-def _value(gate: Gate, row: Row) -> float | None:
-    if gate.quantity == "normalized":
-        return row.normalized
-    whole: Estimate | None = {"advantage": row.advantage, "utility": row.utility}.get(gate.quantity, row.value)
-    return None if whole is None else float(getattr(whole, gate.end))
+def _metric(gate: Gate) -> str:
+    if gate.quantity in _METRICS:
+        return gate.quantity
+    return gate.metric or ("psnr" if gate.attribute == INPUT else "accuracy")
+
+
+def _value(gate: Gate, row: Row) -> float:
+    if gate.quantity == "utility":
+        return float(getattr(row.utility, gate.end))
+    if gate.quantity in _METRICS:
+        return float(getattr(row.value, gate.end))
+    advantage = float(getattr(over(row), gate.end))
+    return advantage if gate.quantity == "advantage" else advantage / (row.undefended.mean - row.floor.mean)
 
 
 def _holds(value: float, op: str, number: float) -> bool:

@@ -56,5 +56,5 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"marked": words.marked, "plain": words.plain, "metric": words.metric_name}
+    environment.filters |= {"marked": words.marked, "metric": words.metric_name}
     return environment.get_template("page.html.j2")

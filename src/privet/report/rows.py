@@ -85,11 +85,15 @@ class Runs:
                     yield name, metric
 
     def headline(self, defense: str, goal: str, metric: str) -> str:
-        """The attack with the best mean score on aux_val; victims have no say in it."""
-        totals: dict[str, float] = {}
+        """The attack with the best mean score on aux_val; victims have no say in it.
+
+        Exposure is coarse on few people, so equal scores are decided by bits, then by AUC.
+        """
+        totals: dict[str, list[float]] = {}
         for run in self.of(defense):
             for attack, scores in run.record["results"]["selection"].get(goal, {}).items():
-                totals[attack] = totals.get(attack, 0.0) + scores.get(metric, float("-inf"))
+                found = [scores.get(m, float("-inf")) for m in (metric, "bits", "auc")]
+                totals[attack] = [a + b for a, b in zip(totals.get(attack, [0.0] * 3), found, strict=True)]
         return max(sorted(totals), key=lambda name: totals[name])
 
     def floors(self, goal: str, metric: str, like: str) -> dict[str, Cell]:
@@ -162,7 +166,7 @@ def _rows(runs: Runs, defense: str, checks: tuple[Check, ...]) -> Iterator[Row]:
             floor = runs.floor(goal, metric, defense)
             raw = runs.cell(runs.reference, goal, best, metric, defense)
             undefended, ground = raw.estimate(), floor.estimate()
-            hidden = undefended.low > ground.mean
+            hidden = raw.minus(floor).low > 0
             mean = value.estimate()
             span = undefended.mean - ground.mean
             is_head = attack == heads[metric]
@@ -206,6 +210,7 @@ def _common_flags(runs: Runs, own: list[Run], utility: Estimate, seeds: int) -> 
         "quick_effort": runs.plan["effort"] == "quick",
         "utility_lost": utility.low <= majority,
         "single_query": any(r["stochastic"] for r in results) and runs.plan["threat"]["name"] != "repeated",
+        "shared_noise": any(r["shared_noise"] for r in results),
         "saturated": any(r["saturated"] for r in results),
         "unfinished": seeds < len(runs.plan["seeds"]),
     }

@@ -15,7 +15,7 @@ from PIL import Image
 from privet.auditing.estimate import Estimate
 from privet.report import figures, words
 from privet.report.results import Row
-from privet.report.view import INPUT, Variant, View, flags, leaks, nothing_to_hide
+from privet.report.view import INPUT, Variant, View, flags, nothing_to_hide, over
 
 SHOWN, FEWER, MANY = 8, 4, 6  # pictures in a row, and in each of more than so many rows
 SIDE = 96  # pixels beyond which pictures are shown smaller, so that the page stays light
@@ -49,7 +49,7 @@ def facts(view: View) -> list[tuple[str, str]]:
     asked = [
         ("Data", str(r.data["name"])),
         ("Victims", f"{r.data['examples']['victim']:,}"),
-        ("Target", words.plain(view.target)),
+        ("Target", view.name(view.target)),
         ("Model", r.model),
         ("Cut", f"{r.at} ({shape})"),
         ("Adversary", r.threat["name"]),
@@ -75,9 +75,9 @@ def _over(view: View, variant: Variant, attribute: str) -> dict[str, Any] | None
         return None
     share = 0.0 if row.normalized is None else min(max(row.normalized, 0.0), 1.0)
     return {
-        "gap": words.gap(row.metric, row.value.mean - row.floor.mean),
+        "gap": words.gap(row.metric, over(row).mean),
         "under": f"{words.number(row.metric, row.value.mean)} over {words.figure(row.metric, row.floor.mean)}",
-        "share": round(share if leaks(row) else 0.0, 3),
+        "share": round(share if view.tone(variant, row) == "leak" else 0.0, 3),
         "broken": attribute in view.failed,
         "link": link(view, attribute, variant),
     }
@@ -96,8 +96,9 @@ def leakage(view: View, attribute: str) -> dict[str, Any]:
     rows = {r.metric: r for v in reversed(view.variants) for r in view.headlines(v, attribute)}
     return {
         "attribute": attribute,
-        "name": words.plain(attribute),
+        "name": view.name(attribute),
         "metric": heading(metrics[0]) if metrics else "",
+        "unit": words.gap(metrics[0], 0.0).partition(words.NBSP)[2] if metrics else "",
         "others": [heading(m) for m in metrics[1:]],
         "lines": lines,
         "floors": [cell(m, rows[m].floor) for m in metrics[1:]],
@@ -117,8 +118,7 @@ def heading(metric: str) -> str:
 
 def _line(view: View, variant: Variant, row: Row, metrics: tuple[str, ...]) -> dict[str, Any]:
     found = {r.metric: r for r in view.headlines(variant, row.attribute)}
-    broken, over = row.attribute in view.failed, row.value.mean - row.floor.mean
-    share = row.normalized
+    broken, tone, share = row.attribute in view.failed, view.tone(variant, row), row.normalized
     others = [found.get(m) for m in metrics[1:]]
     return {
         "id": link(view, row.attribute, variant),
@@ -127,25 +127,25 @@ def _line(view: View, variant: Variant, row: Row, metrics: tuple[str, ...]) -> d
         "collapsed": view.collapsed(variant),
         "utility": cell("accuracy", row.utility),
         "attack": row.attack,
-        "value": cell(row.metric, row.value, "leak" if leaks(row) else "safe"),
+        "value": cell(row.metric, row.value, tone),
         "floor": cell(row.metric, row.floor),
-        "over": Cell(*_over_floor(row), over),
+        "over": _over_floor(row),
         "undefended": cell(row.metric, row.undefended),
         "normalized": Cell(
             words.DASH if share is None else words.figure("ssim", share, 2), "", -1.0 if share is None else share
         ),
-        "glyph": figures.glyph(row, broken),
+        "glyph": figures.glyph(row, "broken" if broken else tone),
         "others": [
-            cell(m, r.value if r else None, "leak" if r and leaks(r) else "")
+            cell(m, r.value if r else None, view.tone(variant, r) if r else "")
             for m, r in zip(metrics[1:], others, strict=True)
         ],
     }
 
 
-def _over_floor(row: Row) -> tuple[str, str]:
-    """The distance, and its unit or that it is none."""
-    text, _, unit = words.gap(row.metric, row.value.mean - row.floor.mean).partition(words.NBSP)
-    return text, unit if leaks(row) else "within noise"
+def _over_floor(row: Row) -> Cell:
+    """The advantage with its interval; the unit stands at the head of the column."""
+    text = words.gap(row.metric, over(row).mean).partition(words.NBSP)[0]
+    return Cell(text, words.interval(row.metric, over(row)), over(row).mean)
 
 
 def _attacks(view: View, attribute: str, metrics: tuple[str, ...]) -> list[dict[str, Any]]:

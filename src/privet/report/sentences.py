@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from privet.auditing.estimate import Estimate
 from privet.report.results import Check, Row
-from privet.report.view import INPUT, Variant, View, leaks, nothing_to_hide
-from privet.report.words import NBSP, RATES, UNITS, digits_of, figure, gap, interval, metric_name, number, plain, wanted
+from privet.report.view import FAILED_RECONSTRUCTION, INPUT, Variant, View, leaks, nothing_to_hide, over, state
+from privet.report.words import NBSP, RATES, UNITS, digits_of, figure, gap, interval, metric_name, number, wanted
 
-FAILED_RECONSTRUCTION = 0.5  # dB above the mean image below which a reconstruction counts as failed
+LISTED = 4  # defenses that the lead names before it counts the rest
 NAMED = 3  # attributes that the lead names before it counts the rest
 MATCHED = 0.02  # of target accuracy: defenses within two points of the reference are compared first
 
@@ -19,7 +19,7 @@ class Verdict:
     """What the page says first about one attribute: its name, one word of tone, a short verdict, and sentences."""
 
     attribute: str
-    tone: str  # "leak" | "floor" | "empty" | "broken" | "target" | "target collapses"
+    tone: str  # "leak" | "floor" | "open" | "empty" | "broken" | "target" | "target collapses" | "target unlearned"
     short: str
     sentences: tuple[str, ...]
     doubts: tuple[str, ...] = ()  # why the sentences are struck through; empty where they are not
@@ -38,22 +38,25 @@ def left_over(view: View) -> int:
 
 def lead(view: View) -> str:
     """The whole page in a breath: what leaks, by how much over what, what does not, and what not to believe."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str, tuple[Variant, ...]], list[str]] = {}
     for verdict in headline(view):
         if not verdict.tone.startswith("target"):
-            groups.setdefault((verdict.tone, verdict.short), []).append(verdict.attribute)
-    said = [_clause(view, tone, short, names) for (tone, short), names in groups.items()]
+            where = _leaking(view, verdict.attribute) if verdict.tone == "leak" else ()
+            groups.setdefault((verdict.tone, verdict.short, where), []).append(verdict.attribute)
+    said = [_clause(view, tone, short, where, names) for (tone, short, where), names in groups.items()]
     others = view.variants[1:]
-    if collapsed := sum(view.collapsed(v) for v in others):
+    if view.target_unlearned():
+        said.append(f"**{_first(view.name(view.target))}** is not learned even without a defense.")
+    elif collapsed := sum(view.collapsed(v) for v in others):
         under = "the defense" if len(others) == 1 else f"{collapsed} of {len(others)} defenses"
-        said.append(f"**{_first(plain(view.target))}** collapses under {under}.")
+        said.append(f"**{_first(view.name(view.target))}** collapses under {under}.")
     return " ".join(said) or "No attack ended, so this page says nothing about leakage."
 
 
-def _clause(view: View, tone: str, short: str, attributes: list[str]) -> str:
+def _clause(view: View, tone: str, short: str, where: tuple[Variant, ...], attributes: list[str]) -> str:
     many = len(attributes) > 1 or attributes == [INPUT]
     if tone == "broken":
-        names = _join([f"**{plain(a)}**" for a in attributes])
+        names = _join([f"**{view.name(a)}**" for a in attributes])
         return (
             f"Do not trust the numbers on {names}."
             if attributes[0] in view.failed
@@ -61,16 +64,47 @@ def _clause(view: View, tone: str, short: str, attributes: list[str]) -> str:
         )
     if len(attributes) > NAMED:
         attributes = sorted(attributes, key=lambda a: -_distance(view, a))
-    told = [f"**{plain(a)}**" + (f" ({_most(view, a)})" if tone == "leak" else "") for a in attributes[:NAMED]]
-    told += [f"{len(attributes) - NAMED} more"] if len(attributes) > NAMED else []
-    verb = {
-        "leak": "leak" if many else "leaks",
-        "floor": "stay" if many else "stays",
-        "empty": "have" if many else "has",
-    }[tone]
-    rest = short.removeprefix("leaks").strip() if tone == "leak" else short
-    text = _join(told)
-    return f"**{_first(text[2:])} {verb}{' ' if rest else ''}{rest}."
+    told = [f"**{view.name(a)}**" for a in attributes[:NAMED]]
+    rest = [f"{len(attributes) - NAMED} more"] if len(attributes) > NAMED else []
+    if tone != "leak":
+        return f"**{_first(_join([*told, *rest])[2:])} {_verb(short, many)}."
+    worst = [_worst(view, a) for a in attributes[:NAMED]]
+    alike = len({v for v, _ in worst}) == 1
+    told = [
+        f"{name} ({'' if alike else f'most under `{v.label}`: '}{_over_the_floor(r)})"
+        for name, (v, r) in zip(told, worst, strict=True)
+    ]
+    named, verb = "**" + _first(_join([*told, *rest])[2:]), "leak" if many else "leaks"
+    if where == view.variants[:1]:
+        return f"{named} {verb} without a defense."
+    if alike and len(attributes) == 1:
+        name, (variant, row) = _first(view.name(attributes[0])), worst[0]
+        most = f"**{name} {verb} most** under `{variant.label}` ({_over_the_floor(row)})"
+    else:
+        most = f"{named} {verb}" + (f" most under `{worst[0][0].label}`" if alike else "")
+    total = len([v for v in view.variants[1:] if view.headline(v, attributes[0])])
+    share = f" ({len(where)} of {total} defenses)" if total > 1 else ""
+    return f"{most}; defended {'they leak' if many else 'it leaks'} under {_listed(where)}{share}."
+
+
+def _verb(short: str, many: bool) -> str:
+    """`stay at the floor`, `is undecided`: a short verdict as the end of a sentence."""
+    if short.startswith("at the floor"):
+        return f"{'stay' if many else 'stays'} {short}"
+    if short.startswith("cannot"):
+        return short
+    return f"{'are' if many else 'is'} {short}"
+
+
+def _listed(variants: tuple[Variant, ...]) -> str:
+    names = [f"`{v.label}`" for v in variants[:LISTED]]
+    return _join([*names, f"{len(variants) - LISTED} more"] if len(variants) > LISTED else names)
+
+
+def _leaking(view: View, attribute: str) -> tuple[Variant, ...]:
+    """The defenses under which an attribute leaks; the reference where there is no other."""
+    others = [v for v in view.variants[1:] if view.headline(v, attribute)] or view.variants[:1]
+    return tuple(v for v in others if view.leaking(v, attribute))
 
 
 def _distance(view: View, attribute: str) -> float:
@@ -83,15 +117,15 @@ def _first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _most(view: View, attribute: str) -> str:
-    """The largest distance from the floor under any defense that was tried."""
-    variants = view.variants[1:] or view.variants
-    rows = [r for v in variants if (r := view.headline(v, attribute))]
-    row = max(rows, key=lambda r: r.value.mean - r.floor.mean)
-    shown, digits = _above(row)
-    most = "up to " if len(rows) > 1 else ""
-    floor = number(row.metric, row.floor.mean, digits)
-    return f"{most}{gap(row.metric, shown, digits).lstrip('+')} over a floor of {floor}"
+def _worst(view: View, attribute: str) -> tuple[Variant, Row]:
+    """Where an attribute stands farthest above its floor, with or without a defense."""
+    pairs = [(v, r) for v in view.variants if (r := view.headline(v, attribute))]
+    return max(pairs, key=lambda pair: over(pair[1]).mean)
+
+
+def _over_the_floor(row: Row) -> str:
+    digits = digits_of(row)
+    return f"{number(row.metric, row.value.mean, digits)} over a floor of {number(row.metric, row.floor.mean, digits)}"
 
 
 def _above(row: Row) -> tuple[float, int]:
@@ -116,19 +150,59 @@ def _verdict(view: View, attribute: str, shown: tuple[Variant, ...]) -> Verdict:
     rows = {v: view.headline(v, attribute) for v in view.variants}
     found = {v: r for v, r in rows.items() if r is not None}
     if not found:
-        nothing = f"No attack on {plain(attribute)} ended: nothing is known."
+        nothing = f"No attack on {view.name(attribute)} ended: nothing is known."
         return Verdict(attribute, "broken", "no attack ended", (nothing,))
     said = tuple(_leak_sentence(view, v, found[v]) for v in shown if v in found)
     failed = view.failed.get(attribute, ())
     if failed:
-        return Verdict(attribute, "broken", "do not trust these numbers", said, (_distrust(attribute, failed),))
-    if all(nothing_to_hide(r) for r in found.values()):
-        row = next(iter(found.values()))
-        return Verdict(attribute, "empty", "nothing to hide at this cut", (_empty_sentence(row),))
+        return Verdict(attribute, "broken", "do not trust these numbers", said, (_distrust(view, attribute, failed),))
+    base = next(iter(found.values()))
+    leaking = _leaking(view, attribute)
+    blind = all(nothing_to_hide(r) for r in found.values())
+    if blind and not leaking and not view.leaking(next(iter(found)), attribute):
+        if any(state(r) == "weak" for r in found.values()):
+            return Verdict(attribute, "open", MISSED, said)
+        return Verdict(attribute, "empty", f"not shown to leak, with {_victims(base)}", (_empty_sentence(view, base),))
+    if blind and (seen := _seen(view, next(iter(found)), attribute)):
+        said = (seen, *(s for v, s in zip([v for v in shown if v in found], said, strict=True) if v.index))
     others = [v for v in found if v != view.variants[0]] or list(found)
-    leaking = sum(leaks(found[v]) for v in others)
-    short = _count(leaking, len(others), bool(len(found) > 1))
-    return Verdict(attribute, "leak" if leaking else "floor", short, said)
+    tone, short = _judgment([state(found[v]) for v in others], len(leaking), len(found) > 1)
+    return Verdict(attribute, tone, short, said)
+
+
+MISSED = "cannot be judged: the attack missed a planted bit"
+
+
+def _judgment(states: list[str], leaking: int, defended: bool) -> tuple[str, str]:
+    """Tone and short verdict of the defenses together; what is not known to be safe is not called so."""
+    if leaking:
+        return "leak", _count(leaking, len(states), defended)
+    if "weak" in states:
+        return "open", MISSED
+    if undecided := states.count("open"):
+        many = len(states) > 1
+        return "open", f"undecided under {undecided} of {len(states)} defenses" if many else "undecided"
+    return "floor", _count(0, len(states), defended)
+
+
+def _victims(row: Row) -> str:
+    return f"{row.value.n:,} victims"
+
+
+def _seen(view: View, variant: Variant, attribute: str) -> str:
+    """Where the main metric is blind without a defense: the other one that sees the leak."""
+    main = view.headline(variant, attribute)
+    other = next(
+        (r for r in view.headlines(variant, attribute) if r.metric != (main and main.metric) and leaks(r)), None
+    )
+    if main is None or other is None:
+        return ""
+    blind = _first(metric_name(main.metric))
+    told = f"{metric_name(other.metric)} {number(other.metric, other.value.mean)}"
+    return (
+        f"{blind} cannot resolve {view.name(attribute)} here; **{told}** ({interval(other.metric, other.value)}) over "
+        f"{number(other.metric, other.floor.mean)}: it leaks without a defense."
+    )
 
 
 def _count(leaking: int, total: int, defended: bool) -> str:
@@ -151,26 +225,33 @@ def _leak_sentence(view: View, variant: Variant, row: Row) -> str:
     unit, span, who = UNITS.get(metric, ""), interval(metric, row.value, digits), _who(variant)
     still = "" if variant.defense == "none" else "still "
     if row.goal == "reconstruct":
-        base = f"the {floor}{unit} of a picture made without the payload"
+        base = f"the {floor}{unit} of a {view.thing} made without the payload"
         verb = f"are {still if leaks(row) else ''}rebuilt at"
-        subject = f"{who} pictures {verb} **{value}{unit}** {metric_name(metric)} ({span})"
+        subject = f"{who} {view.thing}s {verb} **{value}{unit}** {metric_name(metric)} ({span})"
     elif metric == "accuracy":
         base = f"the {floor}{unit} it reaches without the payload"
-        name = plain(row.attribute)
+        name = view.name(row.attribute)
         verb = f"{still}recognizes {name} in" if leaks(row) else f"is right about {name} for"
         subject = f"{who} the server {verb} **{value}{unit}** of victims ({span})"
     else:
         base = f"the {floor}{unit} it reaches without the payload"
-        verb = f"guesses {plain(row.attribute)} with {metric_name(metric)}"
+        verb = f"guesses {view.name(row.attribute)} with {metric_name(metric)}"
         subject = f"{who} the server {verb} **{value}{unit}** ({span})"
     end = f"; undefended {undefended}{unit}." if variant.defense != "none" else "."
     if not leaks(row):
+        found = state(row)
+        if found == "weak":
+            return f"{subject}, against {base}{end} This {MISSED}.{_rider(view, variant, row)}"
+        if found == "open":
+            top = gap(metric, over(row).high, digits).lstrip("+")
+            wide = f", **undecided** against {base}: up to {top} above it cannot be excluded"
+            return f"{subject}{wide}{end}{_rider(view, variant, row)}"
+        if over(row).low > 0:
+            rule = f"less than {FAILED_RECONSTRUCTION}{NBSP}dB above {base}: **a failed reconstruction**"
+            return f"{subject}, {rule}{end}{_rider(view, variant, row)}"
         return f"{subject}, **not distinguishable** from {base}{end}{_rider(view, variant, row)}"
     shown, _ = _above(row)
-    failed = row.goal == "reconstruct" and metric == "psnr" and row.value.mean - row.floor.mean < FAILED_RECONSTRUCTION
-    rule = f" Less than {FAILED_RECONSTRUCTION}{NBSP}dB above that picture counts as a failed reconstruction."
-    weak = rule if failed else ""
-    return f"{subject}, **{gap(metric, shown, digits).lstrip('+')} above** {base}{end}{weak}"
+    return f"{subject}, **{gap(metric, shown, digits).lstrip('+')} above** {base}{end}"
 
 
 def _rider(view: View, variant: Variant, row: Row) -> str:
@@ -179,26 +260,29 @@ def _rider(view: View, variant: Variant, row: Row) -> str:
         if other.metric != row.metric and leaks(other):
             told = f"{number(other.metric, other.value.mean)} ({interval(other.metric, other.value)})"
             base = f"over a floor of {number(other.metric, other.floor.mean)}"
+            if row.goal == "reconstruct":
+                return f" {metric_name(other.metric)} is {told} {base}."
             blind = f"something leaks that {metric_name(row.metric)} does not see"
             return f" **But {metric_name(other.metric)} is {told}** {base}: {blind}."
     return ""
 
 
-def _empty_sentence(row: Row) -> str:
+def _empty_sentence(view: View, row: Row) -> str:
     digits, metric = digits_of(row), row.metric
     said = f"{number(metric, row.undefended.mean, digits)} ({interval(metric, row.undefended, digits)})"
     return (
-        f"Even the undefended representation gives {said} for {plain(row.attribute)}, which touches the floor of "
-        f"{number(metric, row.floor.mean, digits)}: no defense is needed at this cut, and none can be credited."
+        f"Even the undefended representation gives {said} for {view.name(row.attribute)}, which touches the floor of "
+        f"{number(metric, row.floor.mean, digits)}: not shown to leak, with {_victims(row)}. "
+        "No defense can be credited here."
     )
 
 
-def _distrust(attribute: str, failed: tuple[Check, ...]) -> str:
+def _distrust(view: View, attribute: str, failed: tuple[Check, ...]) -> str:
     worst = failed[0]
     count = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     told = f"{number(worst.metric, worst.value)}, wanted {wanted(worst)}"
     return (
-        f"**Do not trust the numbers on {plain(attribute)}**: the attack `{worst.attack}` failed its calibration "
+        f"**Do not trust the numbers on {view.name(attribute)}**: the attack `{worst.attack}` failed its calibration "
         f"`{worst.check}` ({told}){count}. They are struck through on this page."
     )
 
@@ -208,6 +292,12 @@ def _target_verdict(view: View, shown: tuple[Variant, ...]) -> Verdict:
     base = view.utility(variants[0]) if variants else None
     pairs = [(v, view.utility(v)) for v in shown]
     said = [_utility_sentence(view, v, u, base) for v, u in pairs if u is not None]
+    if view.target_unlearned():
+        told = (
+            f"The undefended model already does not beat the majority "
+            f"({number('accuracy', view.target_majority())}): wrong weights, or too few people?"
+        )
+        return Verdict(view.target, "target unlearned", "does not beat the majority", (told, *said))
     collapsed = any(view.collapsed(v) for v in shown)
     short = "collapses under a defense" if collapsed else "what the service is for"
     return Verdict(view.target, "target collapses" if collapsed else "target", short, tuple(said))

@@ -15,6 +15,7 @@ STYLE = """
 .fig .leader{stroke:var(--quiet,#5d655c);stroke-width:.7}.fig .bar{stroke-width:1.5;opacity:.55;fill:none}
 .fig .leak{fill:var(--leak,#b03a26);stroke:var(--leak,#b03a26)}
 .fig .safe{fill:var(--hidden,#2c6e49);stroke:var(--hidden,#2c6e49)}
+.fig .open{fill:var(--quiet,#5d655c);stroke:var(--quiet,#5d655c)}
 .fig .base{fill:var(--paper,#fff);stroke:var(--leak,#b03a26);stroke-width:2}
 .fig .broken{fill:var(--paper,#fff);stroke:var(--quiet,#5d655c);stroke-dasharray:2 2}
 .fig .struck{text-decoration:line-through}.fig a:focus{outline:none}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import html
 import io
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from rich.markup import escape
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
 
 from privet.auditing.estimate import Estimate
 from privet.report import sentences, words
 from privet.report.results import Results, Row
-from privet.report.view import Variant, View, flags, leaks
+from privet.report.view import Variant, View
 
 FIELDS = ("data", "model", "at", "threat", "defense", "goal", "attribute", "attack", "metric")
 ESTIMATES = ("value", "floor", "undefended", "utility")
@@ -62,7 +65,7 @@ def latex(results: Results) -> str:
     for attribute, pairs in _headlines(view):
         lines.append(r"\midrule")
         for position, (variant, row) in enumerate(pairs):
-            name = _tex(words.plain(attribute)) if position == 0 else ""
+            name = _tex(view.name(attribute)) if position == 0 else ""
             share = "--" if row.normalized is None else f"{row.normalized:.2f}".replace("-", "$-$")
             cells = [_tex(_told(m, e)) for m, e in (("accuracy", row.utility), (row.metric, row.value))]
             cells += [_tex(_told(row.metric, e)) for e in (row.floor, row.undefended)] + [share]
@@ -75,40 +78,86 @@ def latex(results: Results) -> str:
     return "\n".join(body) + "\n"
 
 
-def console(results: Results) -> Table:
-    """The table at the end of a run, readable from 100 columns on; struck through where calibration failed."""
-    view = View(results)
-    table = Table(
-        caption=_caption(view), caption_justify="left", box=None, padding=(0, 1), show_edge=False, header_style="dim"
-    )
-    table.add_column("defense", overflow="fold", min_width=21, max_width=24)
-    for name in ("target", "leakage", "floor", "undef.", "left", "bytes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("attack, flags", overflow="fold", min_width=13, max_width=22)
-    for attribute, pairs in _headlines(view):
-        broken = attribute in view.failed
-        metric = words.metric_name(pairs[0][1].metric)
-        warning = ": [bold yellow]do not trust, calibration failed[/]" if broken else ""
-        table.add_row(f"[bold]{escape(words.plain(attribute))}[/]{warning}", "", f"[dim]{metric}[/]")
-        for variant, row in pairs:
-            style = "strike dim" if broken else "red" if leaks(row) else "green"
-            share = words.DASH if row.normalized is None else words.figure("ssim", row.normalized, 2)
-            numbers = [
-                _told(row.metric, row.value),
-                _short(row.metric, row.floor),
-                _short(row.metric, row.undefended),
-                share,
-            ]
-            marked = flags(view.headlines(variant, attribute))
-            table.add_row(
-                escape(variant.label),
-                _short("accuracy", row.utility),
-                *(f"[{style}]{n}[/]" if i == 0 or broken else n for i, n in enumerate(numbers)),
-                f"{row.payload_bytes:,}",
-                escape(", ".join([row.attack, *marked])),
-            )
-        table.add_section()
-    return table
+@dataclass(frozen=True)
+class console:  # noqa: N801 (a function to its callers: what it makes is printed)
+    """The table at the end of a run, for any width; struck through where calibration failed. Attack and flags stand at
+    the end of a row where they fit, else on a line of their own, and nothing is cut."""
+
+    results: Results
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        view, width = View(self.results), options.max_width
+        lines = [line for attribute, pairs in _headlines(view) for line in _lines(view, attribute, pairs)]
+        sizes = [max((len(line.cells[i]) for line in lines), default=0) for i in range(len(COLUMNS))]
+        sizes = [max(n, len(name)) for n, name in zip(sizes, COLUMNS, strict=True)]
+        gap = 2 if sum(sizes) + 2 * len(sizes) <= width else 1
+        sizes[0] = min(sizes[0], max(LABEL, width - sum(sizes[1:]) - gap * len(sizes[1:])))
+        table = sum(sizes) + gap * len(sizes)
+        beside = table + max((len(line.last) for line in lines), default=0) <= width
+        head = [*COLUMNS, "attack, flags"] if beside else list(COLUMNS)
+        yield Text(_spread(head, sizes, gap).rstrip(), style="dim", no_wrap=True, overflow="ignore")
+        for line in lines:
+            yield from line.render(sizes, gap, beside, width)
+        yield from (Text(said, style="italic dim") for said in _caption(view))
+
+
+COLUMNS = ("defense", "target", "leakage", "floor", "undef.", "left", "bytes")
+LABEL = 18  # characters of a defense's name that are always shown in one line
+TONES = {"leak": "red", "safe": "green", "open": "yellow"}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One row of the terminal: its cells, what stands last, and the style of its leakage; a heading has no tone."""
+
+    cells: tuple[str, ...]
+    last: str
+    tone: str
+
+    def render(self, sizes: list[int], gap: int, beside: bool, width: int) -> Iterator[Text]:
+        """The line, its name continued below where it is long, attack and flags beside or under it."""
+        if not self.tone:
+            yield Text("\n" + self.cells[0], style="bold", end="").append(f"  {self.last}\n", style="not bold dim")
+            return
+        label, *rest = self.cells
+        names = [label[i : i + sizes[0]] for i in range(0, len(label), sizes[0])] or [""]
+        start = sum(sizes[:2]) + 2 * gap
+        text = Text(_spread([names[0], *rest], sizes, gap), no_wrap=True, overflow="ignore")
+        if self.tone == "broken":
+            text.stylize("strike dim", sizes[0])
+        else:
+            text.stylize(TONES[self.tone], start, start + sizes[2])
+        yield text.append(" " * gap + self.last) if beside else text
+        yield from (Text(f"{name}", no_wrap=True) for name in names[1:])
+        if not beside:
+            told = textwrap.wrap(self.last, max(20, width - 2), break_on_hyphens=False)
+            yield from (Text(f"  {part}", style="dim", no_wrap=True) for part in told)
+
+
+def _lines(view: View, attribute: str, pairs: list[tuple[Variant, Row]]) -> Iterator[_Line]:
+    broken = attribute in view.failed
+    empty = ("",) * (len(COLUMNS) - 1)
+    doubt = ": do not trust, calibration failed" if broken else ""
+    heading = words.metric_name(pairs[0][1].metric) + doubt
+    yield _Line((view.name(attribute)[:LABEL], *empty), heading, "")
+    for variant, row in pairs:
+        share = words.DASH if row.normalized is None else words.figure("ssim", row.normalized, 2)
+        cells = (
+            variant.label,
+            _short("accuracy", row.utility),
+            _told(row.metric, row.value),
+            _short(row.metric, row.floor),
+            _short(row.metric, row.undefended),
+            share,
+            f"{row.payload_bytes:,}",
+        )
+        yield _Line(cells, ", ".join([row.attack, *row.flags]), "broken" if broken else view.tone(variant, row))
+
+
+def _spread(cells: list[str], sizes: list[int], gap: int) -> str:
+    first, rest = cells[0], zip(cells[1:], sizes[1:], strict=False)
+    numbers = [f"{cell:>{size}}" for cell, size in rest]
+    return (" " * gap).join([f"{first:<{sizes[0]}}", *numbers, *cells[len(sizes) :]])
 
 
 def notebook_html(results: Results) -> str:
@@ -121,8 +170,8 @@ def notebook_html(results: Results) -> str:
             numbers = [*(_told(row.metric, e) for e in (row.value, row.floor, row.undefended)), share]
             if attribute in view.failed:
                 numbers = [f"<s>{n}</s>" for n in numbers]
-            texts = [words.plain(attribute), variant.label, _told("accuracy", row.utility), row.attack]
-            marks = ", ".join(flags(view.headlines(variant, attribute))).replace("_", " ")
+            texts = [view.name(attribute), variant.label, _told("accuracy", row.utility), row.attack]
+            marks = ", ".join(row.flags).replace("_", " ")
             cells = [*map(html.escape, texts), *numbers, f"{row.payload_bytes:,}", html.escape(marks)]
             rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
     names = (
@@ -148,14 +197,14 @@ def _headlines(view: View) -> list[tuple[str, list[tuple[Variant, Row]]]]:
     return [(a, found) for a, found in pairs if found]
 
 
-def _caption(view: View) -> str:
+def _caption(view: View) -> list[str]:
     said = [
-        words.unmarked(sentences.lead(view)),
+        "\n" + words.unmarked(sentences.lead(view)),
         "Brackets: 95 % intervals. Floor: without the payload. Left: share of the undefended (undef.) leakage.",
     ]
     if view.results.unfinished:
         said.append(f"{len(view.results.unfinished)} notes on trials that did not end.")
-    return escape("\n".join(said))
+    return said
 
 
 def _told(metric: str, estimate: Estimate) -> str:

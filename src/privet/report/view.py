@@ -14,6 +14,9 @@ from privet.report.results import Check, Results, Row
 INPUT = "input"  # the attribute of reconstruction
 PREFERRED = ("accuracy", "balanced_accuracy", "auc", "psnr", "ssim")  # the first one present makes the headline
 COLLAPSE = 0.5  # of the lead over the majority class: a defense that loses more has destroyed the answer
+FAILED_RECONSTRUCTION = 0.5  # dB above the mean input below which a reconstruction counts as failed
+WIDE = {"psnr": 2.0, "ssim": 0.1, "bits": 0.5}  # an interval that reaches so far above the floor decides nothing
+WIDE_RATE = 0.1  # the same for rates and AUC
 
 
 @dataclass(frozen=True)
@@ -116,21 +119,71 @@ class View:
         """What always naming the most frequent target class is right for, among the victims."""
         return max(self.results.data["target"].get("victim_frequencies", ()), default=0.0)
 
+    def target_unlearned(self) -> bool:
+        """Whether the undefended network itself does not beat naming the most frequent target class."""
+        if not self.variants:
+            return False
+        return "utility_lost" in flags(self.rows(self.variants[0]))
+
     def collapsed(self, variant: Variant) -> bool:
-        """Whether the defense destroyed the target: flagged so, or most of the lead over the majority class is gone."""
-        if "utility_lost" in flags(self.rows(variant)):
-            return True
+        """Whether the defense destroyed the target: the accuracy surely fell, and most of the lead over the majority
+        class is gone. A network that had no lead has nothing to lose."""
         base, here, start = self.utility(self.variants[0]), self.utility(variant), self.target_majority()
-        return base is not None and here is not None and here.mean - start < COLLAPSE * (base.mean - start)
+        if base is None or here is None or self.target_unlearned() or here.high >= base.mean:
+            return False
+        return here.mean - start < COLLAPSE * (base.mean - start)
+
+    def name(self, attribute: str) -> str:
+        """An attribute's name in prose; the input is what is rebuilt: pictures, or the records of a table."""
+        return f"{self.thing}s" if attribute == INPUT else attribute.replace("_", " ")
+
+    @property
+    def thing(self) -> str:
+        """What one input is called."""
+        return "record" if self.results.data.get("kind") == "table" else "picture"
+
+    def leaking(self, variant: Variant, attribute: str) -> bool:
+        """Whether any headline of the attribute stands above its floor; a reconstruction is judged by its main one."""
+        main = self.headline(variant, attribute)
+        rows = self.headlines(variant, attribute) if attribute != INPUT else [r for r in (main,) if r]
+        return any(leaks(r) for r in rows)
+
+    def tone(self, variant: Variant, row: Row) -> str:
+        """How a number is colored: as its state, but never as safe while another metric shows a leak."""
+        here = state(row)
+        return "open" if here == "weak" or (here == "safe" and self.leaking(variant, row.attribute)) else here
+
+
+def over(row: Row) -> Estimate:
+    """Value minus floor with its interval; without the paired one, that of the value alone."""
+    if row.advantage is not None:
+        return row.advantage
+    value, floor = row.value, row.floor.mean
+    return Estimate(value.mean - floor, value.low - floor, value.high - floor, value.n)
+
+
+def reconstruction_failed(row: Row) -> bool:
+    """Whether a reconstruction is too close to the mean input to count as one."""
+    return row.metric == "psnr" and over(row).mean < FAILED_RECONSTRUCTION
 
 
 def leaks(row: Row) -> bool:
-    """Whether the interval stands above the floor."""
-    return row.value.low > row.floor.mean
+    """Whether the paired interval stands above the floor, for a reconstruction by enough to see."""
+    return over(row).low > 0 and not reconstruction_failed(row)
+
+
+def state(row: Row) -> str:
+    """`leak`; or, where none is shown, `weak` (the attack missed a planted bit), `open` (the interval is too wide to
+    tell) or `safe` (not distinguishable from the floor)."""
+    if leaks(row):
+        return "leak"
+    if "weak_attack" in row.flags:
+        return "weak"
+    return "open" if over(row).high > WIDE.get(row.metric, WIDE_RATE) else "safe"
 
 
 def nothing_to_hide(row: Row) -> bool:
-    """Whether even the undefended attack touches the floor."""
+    """Whether, by this metric, even the undefended attack touches the floor."""
     return "nothing_to_hide" in row.flags or row.normalized is None or row.undefended.low <= row.floor.mean
 
 

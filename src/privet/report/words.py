@@ -10,7 +10,6 @@ import re
 
 from privet.auditing.estimate import Estimate
 from privet.report.results import Check, Row
-from privet.report.view import INPUT
 
 NBSP, DASH, MINUS = "\u00a0", "\u2013", "\u2212"
 NAMES = {
@@ -31,11 +30,6 @@ DIGITS = {"psnr": 1} | dict.fromkeys(RATES, 1)
 def metric_name(metric: str) -> str:
     """The name of a metric in prose; unknown ones keep theirs, with spaces."""
     return NAMES.get(metric, metric.replace("_", " "))
-
-
-def plain(attribute: str) -> str:
-    """An attribute's name in prose; the input is what pictures are rebuilt from."""
-    return "pictures" if attribute == INPUT else attribute.replace("_", " ")
 
 
 def figure(metric: str, value: float, digits: int | None = None) -> str:

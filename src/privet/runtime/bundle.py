@@ -30,6 +30,7 @@ from safetensors.numpy import load as load_tensors
 
 from privet.errors import PayloadError, RunError, unknown
 from privet.payload import Array, Field, Noise, Signature
+from privet.run import writing
 
 if TYPE_CHECKING:
     from privet.defense import Defended
@@ -95,11 +96,15 @@ def write(defended: Defended, folder: str | os.PathLike[str], *, meta: Mapping[s
 
     `meta` holds model (its reference), input_shape, input_kind (image | table), classes (names) and defense (as
     spelled); whatever else it holds is kept under `meta`. A bundle that stands there already is replaced.
-    Raises RunError where another folder stands there that is not empty, where weights are not finite or meta is
-    incomplete, ModelError where a half cannot be exported.
+    Raises RunError where another folder stands there that is not empty, where the disk is full or does not allow it,
+    where weights are not finite or meta is incomplete, ModelError where a half cannot be exported.
     """
-    target = Path(folder).absolute()
-    _check_target(target)
+    target = check_target(folder)
+    with writing(target):
+        return _write(defended, target, meta)
+
+
+def _write(defended: Defended, target: Path, meta: Mapping[str, Any]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as room:
         fresh = Path(room) / "bundle"
@@ -193,12 +198,22 @@ def _write_files(defended: Defended, fresh: Path, manifest: dict[str, Any]) -> N
             os.fsync(file.fileno())
 
 
-def _check_target(target: Path) -> None:
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise RunError(f"{target} is a file or a link; give a folder that does not exist yet")
-    held = {entry.name for entry in target.iterdir()} if target.exists() else set()
+def check_target(folder: str | os.PathLike[str]) -> Path:
+    """The absolute path of a folder that a bundle may be written to; nothing is written.
+
+    Raises RunError where something else than a bundle stands there, or nothing can be made there.
+    """
+    target = Path(folder).absolute()
+    with writing(target):
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            raise RunError(f"{target} is a file or a link; give a folder that does not exist yet")
+        held = {entry.name for entry in target.iterdir()} if target.exists() else set()
+        above = next(place for place in target.parents if place.exists())
     if held and held != {MANIFEST, *FILES}:
         raise RunError(f"{target} holds something that is not a bundle; give a folder that is empty or new")
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise RunError(f"no folder can be made in {above}; give a folder where you may write")
+    return target
 
 
 def _swap(fresh: Path, target: Path, aside: Path) -> None:
