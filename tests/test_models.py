@@ -178,7 +178,8 @@ def test_files_that_fail_are_refused(tmp_path: Path, text: str, why: str, monkey
 @pytest.mark.parametrize("problem", ["AttributeError('x')", "KeyError('x')", "NotImplementedError", "SystemExit(1)"])
 def test_networks_that_fail_are_refused(tmp_path: Path, problem: str) -> None:
     path = tmp_path / "failing.py"
-    path.write_text(f"from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        raise {problem}")
+    lines = ["from torch import nn", "class Net(nn.Module):", "    def __init__(self): super().__init__()"]
+    path.write_text("\n".join([*lines, f"    def forward(self, x): raise {problem}"]))
     with pytest.raises(ModelError, match="does not accept inputs of shape"):
         load(f"{path}:Net", shape=(12,), classes=2)
 
@@ -191,9 +192,8 @@ def test_what_is_not_finite_is_refused(tmp_path: Path, factories: Path) -> None:
     with pytest.raises(ModelError, match=r"are not finite \(1.bias\)"):
         load_weights(model, path)
     assert bool(torch.isfinite(model[1].bias).all())
-    factories.write_text(
-        FACTORY + "\ndef nan():\n    m = plain()\n    m[1].bias.data.fill_(float('nan'))\n    return m"
-    )
+    nan = "def nan():\n    model = plain()\n    model[1].bias.data.fill_(float('nan'))\n    return model"
+    factories.write_text(FACTORY + nan)
     with pytest.raises(ModelError, match="gave logits that are not finite"):
         load(f"{factories}:nan", shape=(12,), classes=2)
 
@@ -223,8 +223,10 @@ def test_an_absent_zoo_is_named_with_its_install_line(package: str, monkeypatch:
     for name in ("timm", "torchvision", "torchvision.models"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=rf"{package}.*privet\[zoo\]"):
+    with pytest.raises(MissingExtra, match=rf"{package}.*'privet\[zoo\]' \(in a clone: pip .*\[zoo\]'\)") as caught:
         load(f"{package}:resnet18", shape=(3, 32, 32), classes=4, weights=None, seed=0)
+    again, arguments = caught.value.__reduce__()
+    assert str(again(*arguments)) == str(caught.value)
 
 
 def test_weights_travel(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def audit(
     _show(answer, as_json)
     failures = [sentence for gate in conditions for sentence in gates.check(gate, answer.results)]
     for sentence in failures:
-        err.print(f"[red]failed[/] {sentence}", highlight=False)
+        err.print(f"[red]failed[/] {sentence}", highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(3)
 

@@ -66,8 +66,9 @@ class MissingExtra(PrivetError):
 
 
 def unknown(kind: str, name: str, options: Iterable[str]) -> str:
-    """One sentence for a name that is not among the options, with the nearest and all of them."""
+    """One sentence for a name that is not among the options, with the nearest and all of them (the first 60)."""
     legal = sorted(options)
     near = difflib.get_close_matches(name, legal, n=1, cutoff=0.5)
     hint = f" did you mean {near[0]!r}?" if near else ""
-    return f"no {kind} named {name!r};{hint} known: {', '.join(legal)}"
+    more = f", and {len(legal) - 60} more" if len(legal) > 60 else ""
+    return f"no {kind} named {name!r};{hint} known: {', '.join(legal[:60])}{more}"

@@ -43,6 +43,11 @@ def test_grammar(text: str, parts: tuple[Any, ...]) -> None:
         ("advantage=0.1", "is not a condition"),
         ("advantage>x", "is not a condition"),
         ("advantage>1e", "is not a number"),
+        ("advantage>nan", "give a finite number"),
+        ("advantage>-inf", "give a finite number"),
+        ("advantage>1e999", "give a finite number"),
+        ("race.auc.utility>0.1", "asks for utility of a metric"),
+        ("race.acu.advantage>0.1", "did you mean 'auc'"),
         ("advantge>0.1", "did you mean 'advantage'"),
         ("advantage>0.1@uper", "did you mean 'upper'"),
         ("", "is not a condition"),
@@ -51,6 +56,21 @@ def test_grammar(text: str, parts: tuple[Any, ...]) -> None:
 def test_what_is_not_a_condition(text: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         gates.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("auc.advantage>0.1", (None, "auc")),
+        ("race.auc.advantage>0.1", ("race", "auc")),
+        ("input.psnr.advantage>1", ("input", "psnr")),
+        ("race.advantage>0.1", ("race", None)),
+        ("race.auc>0.1", ("race", None)),
+    ],
+)
+def test_the_metric_of_an_advantage(text: str, parts: tuple[Any, ...]) -> None:
+    gate = gates.parse(text)
+    assert (gate.attribute, gate.metric) == parts
 
 
 def failures(text: str, results: Results) -> list[str]:
@@ -111,5 +131,24 @@ def test_an_unfinished_study_fails_every_gate() -> None:
 
 def test_nothing_to_hide_leaves_normalized_unjudged() -> None:
     nothing = {"none": {"mlp_probe": 0.0}, "gaussian:sigma=1": {"mlp_probe": 0.0}}
-    assert failures("normalized>-100", made(nothing)) == []
+    assert "cannot be judged: nothing to hide; use advantage" in failures("normalized>100", made(nothing))[0]
     assert failures("normalized>-100", made())
+
+
+def test_normalized_has_an_interval() -> None:
+    results = made()
+    row = next(r for r in results.rows if r.headline and r.metric == "accuracy" and r.defense != "none")
+    assert row.advantage is not None
+    assert row.normalized is not None
+    assert failures(f"normalized>{row.normalized + 0.001}", results) == []
+    assert len(failures(f"normalized>{row.normalized + 0.001}@upper", results)) == 1
+    assert failures(f"normalized>{row.normalized - 0.001}@lower", results) == []
+
+
+def test_the_advantage_of_another_metric() -> None:
+    results = made()
+    row = next(r for r in results.rows if r.headline and r.metric == "auc" and r.defense != "none")
+    assert row.advantage is not None
+    for prefix in ("", "s."):
+        assert len(failures(f"{prefix}auc.advantage>{row.advantage.mean - 0.001}", results)) == 1
+        assert failures(f"{prefix}auc.advantage>{row.advantage.mean + 0.001}", results) == []

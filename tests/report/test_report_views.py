@@ -8,6 +8,7 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import fixtures
 import pytest
@@ -49,9 +50,108 @@ def test_a_collapsed_target_is_called_so() -> None:
 
 def test_nothing_to_hide_credits_no_defense() -> None:
     said = told(fixtures.empty())
-    assert "Source has nothing to hide at this cut." in said
-    assert "none can be credited" in said
-    assert "leak" not in said
+    assert "Source is not shown to leak, with 4,626 victims." in said
+    assert "No defense can be credited" in said
+    assert "no defense is needed" not in said
+    assert not re.search(r"leaks|still", said)
+
+
+def changed(results: Results, **pick: Any) -> Results:
+    """The rows that `pick` names by their fields, with the fields under `to` replaced."""
+    to = pick.pop("to")
+    rows = [
+        dataclasses.replace(r, **to) if all(getattr(r, k) == v for k, v in pick.items()) else r for r in results.rows
+    ]
+    return dataclasses.replace(results, rows=tuple(rows))
+
+
+def test_nothing_is_safe_where_another_metric_of_the_undefended_network_leaks() -> None:
+    raw = fixtures.rate(0.82, 0.02)
+    results = changed(
+        fixtures.empty(),
+        metric="auc",
+        to={"value": raw, "floor": fixtures.rate(0.59), "advantage": fixtures.free(0.23, 0.03)},
+    )
+    said = told(results)
+    assert "Accuracy cannot resolve source here; AUC 0.820 (0.800\u20130.840) over 0.590: it leaks" in said
+    assert "not shown to leak" not in said
+    assert "Source leaks most under none (AUC 0.820 over a floor of 0.590); defended it leaks under gaussian" in said
+    assert (
+        View(results).tone(View(results).variants[1], View(results).headline(View(results).variants[1], "source"))
+        == "open"
+    )
+
+
+def test_the_paired_interval_decides_and_not_that_of_the_value() -> None:
+    picked = {"defense": "label_only", "attribute": "race", "metric": "accuracy"}
+    assert "leaks under 3 of 3" not in told(fixtures.utk())
+    paired = changed(fixtures.utk(), **picked, to={"advantage": fixtures.free(0.01, 0.005)})
+    assert {v.short for v in sentences.headline(View(paired)) if v.attribute == "race"} == {"leaks under every defense"}
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "state", "said"),
+    [
+        (0.3, 0.1, "safe", "less than 0.5 dB above the 14.2 dB of a picture made without the payload: a failed"),
+        (0.6, 0.1, "leak", "0.6 dB above"),
+        (1.0, 1.5, "open", "undecided against the 14.2 dB"),
+        (0.1, 0.2, "safe", "not distinguishable from the 14.2 dB"),
+    ],
+)
+def test_a_reconstruction_is_failed_undecided_or_shown(mean: float, half: float, state: str, said: str) -> None:
+    to = {"advantage": fixtures.free(mean, half), "value": fixtures.free(14.2 + mean, half)}
+    results = changed(fixtures.utk(), defense="label_only", attribute="input", metric="psnr", to=to)
+    view = View(results)
+    row = view.headline(view.variants[3], "input")
+    assert row is not None
+    assert view.tone(view.variants[3], row) == state
+    assert said in told(results)
+
+
+def test_an_attack_that_missed_a_planted_bit_acquits_nobody() -> None:
+    quiet = {"value": fixtures.rate(0.43), "advantage": fixtures.free(0, 0.01), "flags": ("weak_attack",)}
+    results = fixtures.utk()
+    for defense in results.defenses[1:]:
+        results = changed(results, defense=defense, attribute="race", to=quiet)
+    verdict = next(v for v in sentences.headline(View(results)) if v.attribute == "race")
+    assert (verdict.tone, verdict.short) == ("open", "cannot be judged: the attack missed a planted bit")
+    assert "at the floor" not in told(results)
+
+
+def test_a_network_that_never_learned_is_not_said_to_collapse() -> None:
+    results = changed(fixtures.table(), to={"flags": ("utility_lost",), "utility": fixtures.rate(0.76, 0.02)})
+    said = told(results)
+    assert "The undefended model already does not beat the majority (76.0 %): wrong weights, or too few people?" in said
+    assert "collapse" not in said
+
+
+def test_a_drop_within_the_interval_is_no_collapse() -> None:
+    results = changed(fixtures.table(), defense="gaussian:sigma=4", to={"utility": fixtures.rate(0.78, 0.08)})
+    assert "collapse" not in told(results)
+
+
+def test_a_table_has_records_and_no_pictures() -> None:
+    results = fixtures.table()
+    rows = [dataclasses.replace(r, data="adult") for r in fixtures.utk().rows if r.attribute == "input"]
+    mixed = dataclasses.replace(results, rows=(*results.rows, *rows), defenses=fixtures.utk().defenses)
+    assert "records are rebuilt at 14.2 dB" in told(mixed)
+    assert "of a record made without the payload" in told(mixed)
+    assert "picture" not in told(mixed)
+
+
+def test_the_lead_names_the_worst_and_the_leaking_defenses() -> None:
+    said = words.unmarked(sentences.lead(View(fixtures.table()))).replace(words.NBSP, " ")
+    assert said.startswith(
+        "Sex leaks most under none (79 % over a floor of 67 %); defended it leaks under disco:ratio=.6 (1 of 2"
+    )
+    assert "and 5 more (9 of 11 defenses)" in sentences.lead(View(fixtures.crowded()))
+
+
+def test_logs_are_told_as_short_scalars() -> None:
+    log = {"sigma": 0.123456789012, "kept": [1, 2], "rank": 4, "more": {"a": 1}}
+    page = html.render(dataclasses.replace(fixtures.table(), logs={"none": log}))
+    assert "sigma: 0.123, rank: 4<" in page
+    assert "[1, 2]" not in page
 
 
 def test_a_failed_calibration_is_said_before_any_number() -> None:
@@ -63,7 +163,7 @@ def test_a_failed_calibration_is_said_before_any_number() -> None:
 def test_accuracy_at_the_floor_does_not_hide_another_metric_that_leaks() -> None:
     results = fixtures.utk()
     rows = tuple(
-        dataclasses.replace(r, value=fixtures.rate(0.71))
+        dataclasses.replace(r, value=fixtures.rate(0.71), advantage=fixtures.free(0.21, 0.03))
         if (r.defense, r.metric, r.attribute) == ("label_only", "auc", "race")
         else r
         for r in results.rows
@@ -214,6 +314,20 @@ def test_console_table_fits_a_narrow_terminal(name: str) -> None:
         )
     if name == "uncalibrated":
         assert "do not trust" in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_console_table_keeps_attack_and_flags_whole_at_any_width(width: int) -> None:
+    flags = ("one_seed", "quick_effort", "underfit")
+    results = changed(fixtures.utk(), attribute="race", metric="accuracy", to={"flags": flags})
+    results = changed(results, attribute="race", metric="auc", to={"flags": ("saturated",)})
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(tables.console(results))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count(f"probe, {', '.join(flags)}") == 4
+    assert "saturated" not in text
+    assert ("4,648  linear_probe, one_seed" in text) == (width == 140)
 
 
 def test_notebook_fragment_strikes_what_is_not_to_be_trusted() -> None:

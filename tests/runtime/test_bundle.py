@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -409,6 +410,32 @@ def test_failure_leaves_what_was_there(written: Path, defended: Defended, tmp_pa
         bundle.write(defended, target, meta={**META, "model": "second"})
     assert bundle.open(target).split_hash == before
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "is full"), (errno.EACCES, "cannot write")])
+def test_a_disk_that_refuses_is_said(
+    written: Path, defended: Defended, tmp_path: Path, monkeypatch: Any, number: int, says: str
+) -> None:
+    def refuses(*arguments: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    fast(monkeypatch, written)
+    monkeypatch.setattr(export, "export_server", refuses)
+    with pytest.raises(RunError, match=says):
+        bundle.write(defended, tmp_path / "bundle", meta=META)
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_can_be_made_is_said_early(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "file").touch()
+    for name, says in (("file/bundle", "no folder can be made in"), ("x" * 300, "cannot write")):
+        with pytest.raises(RunError, match=says):
+            bundle.check_target(tmp_path / name)
+    assert bundle.check_target(tmp_path / "a/b") == tmp_path / "a/b"
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    with pytest.raises(RunError, match="no folder can be made in"):
+        bundle.check_target(tmp_path / "a/b")
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,15 @@ information obfuscation for split inference of neural networks", arXiv:2104.1141
     W = U S V^T the server's first linear operator,   alpha = V^T (z - z_bar),   payload = alpha_1 .. alpha_m'
     z' = z_bar + V_m' alpha',   and the server computes U_m' (s * alpha') + W z_bar + b without rebuilding z'
 
-Orders: `singular` (the paper's, by s_k) and `energy` (by s_k^2 Var(alpha_k) over the owner's data, which is the optimal
-fixed order when z is not isotropic). Sending all r coefficients is sending W z: it moves the cut past one linear map, and
-hides no more than that.
+Orders: `singular` (the paper's, by s_k) and `energy` (by s_k^2 Var(alpha_k) over the owner's data, which is the
+optimal fixed order when z is not isotropic). Sending all r coefficients is sending W z: it moves the cut past one
+linear map, and hides no more than that.
 
-Deviations: the default is `energy` around the training mean z_bar, where the paper has the singular order and z_bar = 0
-(`order=singular`). The paper also trains the network with content removed, decorrelated and regularized (its section
-4.3); here the network is taken as it is, and the server is not fine-tuned either, while `gaussian` and `random_channels`
-fine-tune theirs. Fully connected cuts, a fixed number of coefficients. Promises nothing: for continuous z the mutual
-information of a deterministic map is unbounded, so what it hides is measured by attack.
+Deviations: the default is `energy` around the training mean z_bar, where the paper has the singular order and
+z_bar = 0 (`order=singular`). The paper also trains the network with content removed, decorrelated and regularized (its
+section 4.3); here the network is taken as it is, and the server is not fine-tuned either, while `gaussian` and
+`random_channels` fine-tune theirs. Fully connected cuts, a fixed number of coefficients. Promises nothing: for
+continuous z the mutual information of a deterministic map is unbounded, so what it hides is measured by attack.
 """
 
 from __future__ import annotations

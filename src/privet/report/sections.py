@@ -123,7 +123,7 @@ def _line(view: View, variant: Variant, row: Row, metrics: tuple[str, ...]) -> d
     return {
         "id": link(view, row.attribute, variant),
         "label": variant.label,
-        "flags": flags(found.values()),
+        "flags": row.flags,
         "collapsed": view.collapsed(variant),
         "utility": cell("accuracy", row.utility),
         "attack": row.attack,

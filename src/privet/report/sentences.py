@@ -69,7 +69,7 @@ def _clause(view: View, tone: str, short: str, where: tuple[Variant, ...], attri
     if tone != "leak":
         return f"**{_first(_join([*told, *rest])[2:])} {_verb(short, many)}."
     worst = [_worst(view, a) for a in attributes[:NAMED]]
-    alike = len({v for v, _ in worst}) == 1
+    alike = len({_worst(view, a)[0] for a in attributes}) == 1
     told = [
         f"{name} ({'' if alike else f'most under `{v.label}`: '}{_over_the_floor(r)})"
         for name, (v, r) in zip(told, worst, strict=True)
@@ -118,14 +118,19 @@ def _first(text: str) -> str:
 
 
 def _worst(view: View, attribute: str) -> tuple[Variant, Row]:
-    """Where an attribute stands farthest above its floor, with or without a defense."""
+    """Where an attribute stands farthest above its floor, with or without a defense; by another metric where the main
+    one sees nothing."""
     pairs = [(v, r) for v in view.variants if (r := view.headline(v, attribute))]
+    if not any(leaks(r) for _, r in pairs):
+        seen = [(v, r) for v in view.variants for r in view.headlines(v, attribute) if leaks(r)]
+        pairs = [(v, r) for v, r in seen if r.metric == seen[0][1].metric] or pairs
     return max(pairs, key=lambda pair: over(pair[1]).mean)
 
 
 def _over_the_floor(row: Row) -> str:
-    digits = digits_of(row)
-    return f"{number(row.metric, row.value.mean, digits)} over a floor of {number(row.metric, row.floor.mean, digits)}"
+    digits, name = digits_of(row), "" if row.metric in ("accuracy", "psnr") else f"{metric_name(row.metric)} "
+    value, floor = (number(row.metric, e.mean, digits) for e in (row.value, row.floor))
+    return f"{name}{value} over a floor of {floor}"
 
 
 def _above(row: Row) -> tuple[float, int]:
