@@ -245,14 +245,18 @@ def attribute_scores(posterior: Array, s: Array) -> dict[str, float]:
 
 
 def picture_scores(x_hat: Tensor, x: Tensor) -> dict[str, Array]:
-    """PSNR and, for pictures of at least 7 pixels, SSIM of every reconstruction; inputs lie in [0, 1]."""
-    truth, drawn = x.numpy(), x_hat.numpy()
-    scores = {"psnr": metrics.psnr(truth, drawn, data_range=1.0)}
+    """PSNR and, for pictures of at least 7 pixels, SSIM of every reconstruction; inputs lie in [0, 1].
+
+    Some hundred people at a time: the metrics compute in float64, and a part of pictures is large.
+    """
+    measures = {"psnr": metrics.psnr}
     if x.dim() == 4 and min(x.shape[2:]) >= 7:
-        scores["ssim"] = np.concatenate(
-            [metrics.ssim(t, d, data_range=1.0) for t, d in zip(_chunks(truth), _chunks(drawn), strict=True)]
-        )
-    return scores
+        measures["ssim"] = metrics.ssim
+    pairs = list(zip(torch.split(x, 512), torch.split(x_hat, 512), strict=True))
+    return {
+        name: np.concatenate([measure(truth.numpy(), drawn.numpy(), data_range=1.0) for truth, drawn in pairs])
+        for name, measure in measures.items()
+    }
 
 
 def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Evidence:
@@ -311,7 +315,3 @@ def _keep_pictures(
 def shown(n: int) -> list[int]:
     """Which victims' pictures a report shows: evenly spaced, never chosen by score."""
     return [int(i) for i in np.linspace(0, n - 1, min(PICTURES, n))]
-
-
-def _chunks(values: Array) -> list[Array]:
-    return [values[i : i + 512] for i in range(0, len(values), 512)]
