@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from privet import experiment, run
 from privet.errors import RunError
 from privet.experiment import REFERENCE
@@ -167,7 +165,6 @@ _worker: dict[str, Any] = {}
 
 def _start(study: Study, queue: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
     _worker.update(study=study, queue=queue, corpus=study.source.load())
 
 
@@ -177,12 +174,14 @@ def _report(label: str) -> Callable[[str, int, int], None]:
 
 def _prepare(seed: int) -> None:
     study: Study = _worker["study"]
-    experiment.task_model(study.setting, _worker["corpus"], seed, study.out, _report(f"task, seed {seed}"))
+    with one_thread():
+        experiment.task_model(study.setting, _worker["corpus"], seed, study.out, _report(f"task, seed {seed}"))
 
 
 def _trial(defense: str, seed: int, calibrated: bool) -> None:
     study: Study = _worker["study"]
-    experiment.trial(
-        study.setting, _worker["corpus"], defense, seed, study.out,
-        calibrated=calibrated, any_version=study.any_version, report=_report(f"{defense}, seed {seed}"),
-    )  # fmt: skip
+    with one_thread():
+        experiment.trial(
+            study.setting, _worker["corpus"], defense, seed, study.out,
+            calibrated=calibrated, any_version=study.any_version, report=_report(f"{defense}, seed {seed}"),
+        )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -265,10 +266,11 @@ def _train_mode(model: nn.Module, still: frozenset[str]) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch, so that results do not depend on how many cores there are."""
+    """One thread for torch, BLAS and OpenMP: results do not depend on the number of cores, and trials do not crowd them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
