@@ -266,7 +266,7 @@ def _train_mode(model: nn.Module, still: frozenset[str]) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch, BLAS and OpenMP: results do not depend on the number of cores, and trials do not crowd them."""
+    """One thread for torch, BLAS and OpenMP: results do not depend on the number of cores, and trials share them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
