@@ -240,7 +240,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(RunError, match=r"No space left on device; give a folder"):
+    with pytest.raises(RunError, match=r"is full; free some space or choose another --out"):
         html.write(fixtures.utk(), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from privet import run
 from privet.auditing.estimate import Estimate
 from privet.report import words
-from privet.report.files import write_atomic
 from privet.report.place import CHARACTER, Box, place
 from privet.report.results import Results, Row
 from privet.report.svg import STYLE, Axis, axis, line, text
@@ -135,7 +135,9 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     for index, attribute in enumerate(view.attributes):
         if svg := utility_leakage(view, attribute):
             name = re.sub(r"[^A-Za-z0-9_-]+", "-", attribute).strip("-") or str(index)
-            written.append(write_atomic(folder / f"utility-leakage-{name}.svg", svg))
+            file = folder / f"utility-leakage-{name}.svg"
+            run.write_text(file, svg)
+            written.append(file)
     return written
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jinja2
 
+from privet import run
 from privet.report import evidence, figures, sections, sentences, svg, words
-from privet.report.files import write_atomic
 from privet.report.results import Results
 from privet.report.view import View
 
@@ -44,7 +44,8 @@ def render(results: Results) -> str:
 
 def write(results: Results, path: Path) -> Path:
     """Write the page to `path`, whole or not at all; RunError where it cannot be written."""
-    return write_atomic(path, render(results))
+    run.write_text(path, render(results))
+    return path
 
 
 @cache
