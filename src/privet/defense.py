@@ -47,6 +47,7 @@ class Obfuscator(nn.Module):
 
     signature: Signature
     noise: tuple[Noise, ...] = ()
+    takes: tuple[int, ...] | None = None  # the shape of z, where the public view has another
 
     def encode(self, z: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
         """z [B, *shape] and one tensor per declared noise -> one tensor [B, *field.shape] per field of the
@@ -86,13 +87,16 @@ class ServerHalf(nn.Module):
 
 @dataclass(frozen=True)
 class Defended:
-    """A split with its fitted obfuscator. `server_half` may fold `decode` into the server's first operator."""
+    """A split with its fitted obfuscator: its edge gives z, its server takes the public view. `server_half` may fold
+    `decode` into the server's first operator; `flags` name what a reader of its numbers must know
+    (`privet.auditing.checks`)."""
 
     split: Split
     obfuscator: Obfuscator
     guarantee: Guarantee
     server_half: nn.Module
     log: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, split: Split, obfuscator: Obfuscator, why_no_guarantee: str, **log: Any) -> Defended:
@@ -166,10 +170,9 @@ class Defense(Protocol):
 class EmittingEdge(nn.Module):
     """An edge that already obfuscates, drawing its own noise: what the second defense of a chain is fitted on."""
 
-    emits_noise = True
-
     def __init__(self, edge: nn.Module, obfuscator: Obfuscator, seed: int) -> None:
         super().__init__()
+        self.emits_noise = bool(obfuscator.noise)
         self.edge, self.obfuscator = edge, obfuscator
         self.generator = np.random.default_rng(seed)
 
@@ -185,7 +188,7 @@ class ChainedObfuscator(Obfuscator):
     def __init__(self, first: Obfuscator, last: Obfuscator) -> None:
         super().__init__()
         self.first, self.last = first, last
-        self.signature = last.signature
+        self.signature, self.takes = last.signature, first.takes or last.takes
         self.noise = tuple(
             Noise(f"{n.name}_{i}", n.shape, n.law, n.per) for i, o in enumerate((first, last)) for n in o.noise
         )
@@ -219,9 +222,9 @@ class Chain:
         logs = [done.log]
         for index, defense in enumerate(self.defenses[1:], start=1):
             emitting = EmittingEdge(done.split.edge, done.obfuscator, seed + index)
-            inner = Split(emitting, done.split.server, split.cut, split.shape, split.tracer, split.frozen)
+            inner = replace(done.split, edge=emitting)
             last = defense.fit(inner, corpus, effort=effort, seed=seed + index, progress=progress)
-            done = _flatten(last, split)
+            done = _flatten(last)
             logs.append(done.log)
         why = "a chain promises nothing; what it hides is measured by attack"
         return replace(done, guarantee=Guarantee.none(why), log={"links": logs})
@@ -247,11 +250,10 @@ def spell(defense: Defense) -> str:
     return "+".join(registry.spell(link) for link in links)
 
 
-def _flatten(last: Defended, split: Split) -> Defended:
+def _flatten(last: Defended) -> Defended:
     """Take the emitting edge apart again: the plain edge in front, both obfuscators behind it."""
     emitting = last.split.edge
     if not isinstance(emitting, EmittingEdge):
         raise SpecError("the last link of this chain replaces the whole edge, so it cannot follow another defense")
     obfuscator = ChainedObfuscator(emitting.obfuscator, last.obfuscator)
-    whole = Split(emitting.edge, last.split.server, split.cut, split.shape, split.tracer, split.frozen)
-    return Defended(whole, obfuscator, last.guarantee, last.server_half, last.log)
+    return replace(last, split=replace(last.split, edge=emitting.edge), obfuscator=obfuscator)

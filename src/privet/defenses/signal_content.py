@@ -1,200 +1,223 @@
-"""Signal-content obfuscation: keep only what the server's next layer uses most (Samragh et al. 2021, "Unsupervised
+"""Signal-content obfuscation: keep only what the server's next layer uses (Samragh et al. 2021, "Unsupervised
 information obfuscation for split inference of neural networks", arXiv:2104.11413; sections 3-4, Theorem 1).
 
     W = U S V^T the server's first linear operator,   alpha = V^T (z - z_bar),   payload = alpha_1 .. alpha_m'
-    z' = z_bar + V_m' alpha',   and the server computes U_m' (s * alpha') + W z_bar + b without rebuilding z'
+    ||W (z - z')||^2 = sum_k s_k^2 (alpha_k - alpha'_k)^2 over the rank r,   z' = z_bar + V alpha'
 
-Orders: `singular` (the paper's, by s_k) and `energy` (by s_k^2 Var(alpha_k) over the owner's data, which is the
-optimal fixed order when z is not isotropic). Sending all r coefficients is sending W z: it moves the cut past one
-linear map, and hides no more than that.
+How much is kept: `keep=8` (a number m'), `keep=0.5` (a share of the rank), `keep=free` (all r: nothing changes for
+the server), `tail=0.01` (as many as leave that share of the signal's energy behind), `eps=1.0` (Theorem 1: per sample
+as few as this distortion of the server's first pre-activation allows). In which order: `singular` (the paper's, by
+s_k, around z_bar = 0), `energy` (by s_k^2 Var(alpha_k) over the owner's data), `sample` (per sample by s_k |alpha_k|;
+a mask travels). `bits=2` sends each coefficient as one of four cells fitted on the owner's data: a payload of a few
+bits, for which `privet.bounds.certificate` bounds every attacker.
 
-Deviations: the default is `energy` around the training mean z_bar, where the paper has the singular order and
-z_bar = 0 (`order=singular`). The paper also trains the network with content removed, decorrelated and regularized (its
-section 4.3); here the network is taken as it is, and the server is not fine-tuned either, while `gaussian` and
-`random_channels` fine-tune theirs. Fully connected cuts, a fixed number of coefficients. Promises nothing: for
-continuous z the mutual information of a deterministic map is unbounded, so what it hides is measured by attack.
+Sending all r coefficients is sending W z: it moves the cut past one linear map and hides no more than that. For a
+convolution, `conv=location` takes the coefficients of the patch under each output place, a convolution with m'
+filters; `conv=full` factorizes the full operator (C_out H' W') x (C H W), which at stride 1 with C_out >= C_in has no
+null space.
+
+Deviations: Theorem 1 as corrected: sums run to the rank, m' is the least k with e_k <= eps (the printed argmin is
+always m), m' = 0 sends zeros, gamma is at most |alpha_m'|; the payload is padded to the rank and m' travels, because
+its length would tell. The default order is `energy` around the training mean. The singular order is optimal for a
+fixed mask and isotropic z only. The paper's training (its section 4.3) is a method of its own:
+`content_training+signal_content`. Like the paper, the server is not fine-tuned (`tune=true` does). The paper does not
+say how it treats convolutions.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-import operator
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from privet.coefficients import (
+    Budgeted,
+    Codec,
+    CoefficientObfuscator,
+    Flat,
+    LiftedServer,
+    Local,
+    Plain,
+    Projection,
+    Quantized,
+    Strongest,
+    fraction_of,
+    lloyd,
+    moments,
+)
 from privet.data.corpus import Corpus
-from privet.defense import Defended, Guarantee, Obfuscator, Progress, ServerHalf
-from privet.errors import CutError, SpecError
-from privet.payload import Field
+from privet.defense import Defended, Guarantee, Progress
+from privet.errors import ModelError, SpecError
+from privet.operators import Factors, LinearOperator, factorize, find
 from privet.split import Split
-from privet.train import Effort, labelled, predict
+from privet.train import Effort, fine_tune_server, labelled, predict
 
-
-class SignalObfuscator(Obfuscator):
-    """z -> the chosen coefficients alpha' [B, m'] -> z_bar + V alpha'."""
-
-    basis: Tensor
-    mean: Tensor
-    offset: Tensor
-
-    def __init__(self, basis: Tensor, mean: Tensor, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.register_buffer("basis", basis)
-        self.register_buffer("mean", mean)
-        self.register_buffer("offset", mean @ basis)
-        self.shape = shape
-        self.signature = (Field("alpha", "float16", (basis.shape[1],)),)
-
-    def encode(self, z: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        return (z.flatten(1) @ self.basis - self.offset,)
-
-    def decode(self, *tensors: Tensor) -> Tensor:
-        return (self.mean + tensors[0] @ self.basis.T).reshape(-1, *self.shape)
+QUANTIZED_ON = 50_000  # values of a coefficient that its quantizer is fitted on
+WHY = "a deterministic projection bounds no attacker by itself; what it hides is measured by attack"
 
 
 @dataclass(frozen=True)
 class SignalContent:
-    """Keep `keep` coefficients of the server's next layer: an integer is their number m', a fraction a share of the
-    rank."""
+    """Keep `keep` coefficients of the server's next layer (filters, for a convolution taken by location)."""
 
     summary: ClassVar[str] = "keeps the coefficients that the server's next layer uses most"
     adaptive: ClassVar[str] = (
-        "attackers see the coefficients and, in white-box threats, z' rebuilt with the public "
-        "basis and the server's architecture"
+        "attackers see the coefficients, masks and m' and, in white-box threats, z' rebuilt with the public basis "
+        "and the server's architecture"
     )
-    keep: int | float = 8
-    order: Literal["energy", "singular"] = "energy"
+    keep: int | float | Literal["free"] = 8
+    order: Literal["energy", "singular", "sample"] = "energy"
+    tail: float | None = None
+    eps: float | None = None
+    bits: int | None = None
+    conv: Literal["location", "full"] = "location"
+    dtype: Literal["float16", "float32"] = "float16"
+    tune: bool = False
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.keep, int)
-        if not math.isfinite(self.keep) or self.keep <= 0 or (not whole and self.keep > 1):
+        if self.keep != "free" and (
+            isinstance(self.keep, bool)
+            or not math.isfinite(self.keep)
+            or self.keep <= 0
+            or (isinstance(self.keep, float) and self.keep > 1)
+        ):
             raise SpecError(
-                f"keep is a number of coefficients (1, 2, ...) or a share of the rank in (0, 1], got {self.keep}"
+                f"keep is a number of coefficients (1, 2, ...), a share of the rank in (0, 1] or free, got {self.keep}"
             )
+        if self.eps is not None and not (math.isfinite(self.eps) and self.eps > 0):
+            raise SpecError(f"eps is a distortion of the server's first layer, positive and finite, got {self.eps}")
+        if self.tail is not None and not 0 < self.tail < 1:
+            raise SpecError(f"tail is the share of the signal's energy left behind and lies in (0, 1), got {self.tail}")
+        if self.bits is not None and not 1 <= self.bits <= 8:
+            raise SpecError(f"bits is a number of bits a coefficient, from 1 to 8, got {self.bits}")
+        given = [name for name, is_given in self._amounts().items() if is_given]
+        if len(given) > 1:
+            raise SpecError(f"{' and '.join(given)} both say how much is kept; give one of them")
+        if self.eps is not None and (self.order == "sample" or self.bits is not None):
+            raise SpecError("eps cannot go with order=sample or bits: give keep or tail instead")
+        if self.order == "sample" and (self.bits is not None or self.tail is not None):
+            raise SpecError("order=sample cannot go with bits or tail: give keep")
 
-    def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
-        """Factorize the server's first layer and order its directions on the owner's data.
-
-        Raises CutError where the server does not begin with a fully connected layer, SpecError where m' exceeds the
-        rank.
-        """
-        split = split.copy()
-        found = first_linear(split.server)
-        weight = found.weight.detach().double().cpu()
-        part = corpus.task_train
-        device = found.weight.device
-        z = predict(split.edge, part.x[labelled(part, part.y)], device).flatten(1).double()
-        if z.shape[1] != weight.shape[1]:
-            raise CutError(
-                f"the layer behind the cut takes {weight.shape[1]} values, the cut {split.cut!r} sends {z.shape[1]}"
-            )
-        _, singular, vt = torch.linalg.svd(weight, full_matrices=False)
-        rank = int((singular > singular[0] * max(weight.shape) * torch.finfo(torch.float64).eps).sum())
-        mean = torch.zeros_like(z[0]) if self.order == "singular" else z.mean(0)
-        importance = singular[:rank] ** 2
-        if self.order == "energy":
-            importance = importance * ((z - mean) @ vt[:rank].T).var(0)
-        kept = self._count(rank)
-        chosen = importance.argsort(descending=True, stable=True)[:kept]
-        basis = vt[chosen].T.contiguous()
-        obfuscator = SignalObfuscator(basis.float().to(device), mean.float().to(device), split.shape)
-        why = (
-            "a deterministic projection of a continuous representation bounds no attacker; what it "
-            "hides is measured by attack"
-        )
-        log = {
-            "rank": rank,
-            "null_dimension": weight.shape[1] - rank,
-            "kept": kept,
-            "share_of_signal": float(importance[chosen].sum() / importance.sum()),
-        }
-        return Defended(split, obfuscator, Guarantee.none(why), fold(split.server, found, obfuscator), log)
+    def _amounts(self) -> dict[str, bool]:
+        return {"keep": self.keep != 8, "tail": self.tail is not None, "eps": self.eps is not None}
 
     def check(self, split: Split) -> None:
-        """Refuse a server that does not begin with a linear layer, and more coefficients than the "
-        "layer can have rank."""
-        self._count(min(first_linear(split.server).weight.shape))
+        """Refuse a server that does not begin with a linear layer, and more coefficients than it can have."""
+        operator = find(split.server, split.shape)
+        self._count(min(self._matrix_shape(operator)))
+
+    def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
+        """Factorize the server's first operator and order its directions on the owner's data.
+
+        Raises CutError where the server does not begin with a linear operator or its full operator is too large,
+        ModelError where it is in train mode or the edge gives values that are not finite, SpecError where m' exceeds
+        the rank.
+        """
+        split = split.copy()
+        operator = find(split.server, split.shape)
+        z = representations(split, corpus)
+        local = self._local(operator)
+        factors = factorize(operator.weight.flatten(1) if local else operator.matrix())
+        kind: type[Projection] = Local if local else Flat
+        mean = torch.zeros(operator.shape) if self.order == "singular" else z.mean(0)
+        whole = kind(operator, factors.right, factors.singular, mean.to(operator.weight))
+        center, variance = moments(whole, z.to(operator.weight.device))
+        energy = factors.singular**2 * (variance + (center**2).mean(1)).to(factors.singular)
+        importance = factors.singular if self.order == "singular" else factors.singular**2 * variance
+        order = importance.argsort(descending=True, stable=True)
+        kept = self._kept(factors.rank, energy[order])
+        chosen = order if self.eps is not None or self.order == "sample" else order[:kept]
+        projection = kind(operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight))
+        obfuscator = CoefficientObfuscator(projection, self._codec(projection, kept, z))
+        where = replace(split, server=operator.rest, shape=projection.view) if local else split
+        log: dict[str, Any] = describe(factors, operator, obfuscator, kept)
+        log["share_of_signal"] = float(energy[order[:kept]].sum() / energy.sum())
+        if self.tune:
+            log |= fine_tune_server(where, obfuscator, corpus, effort=effort, seed=seed, progress=progress)
+            if not local:  # the tuned layer on the old directions
+                operator = find(split.server, split.shape)
+                projection = kind(
+                    operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight)
+                )
+                obfuscator = CoefficientObfuscator(projection, obfuscator.codec)
+        flags = ("nothing_removed",) if log["values"] >= operator.inputs else ()
+        half = LiftedServer(obfuscator, operator.rest)
+        return Defended(where, obfuscator, Guarantee.none(WHY), half, log, flags)
+
+    def _local(self, operator: LinearOperator) -> bool:
+        return operator.conv is not None and self.conv == "location"
+
+    def _matrix_shape(self, operator: LinearOperator) -> tuple[int, int]:
+        if self._local(operator):
+            return operator.weight.shape[0], operator.weight[0].numel()
+        return operator.outputs, operator.inputs
 
     def _count(self, rank: int) -> int:
-        kept = self.keep if isinstance(self.keep, int) else math.ceil(self.keep * rank)
+        kept = rank if self.keep == "free" else fraction_of(rank, self.keep)
         if kept > rank:
             raise SpecError(
                 f"keep={kept} exceeds the rank {rank} of the server's first layer; the most that means "
-                f"anything is keep={rank}"
+                f"anything is keep=free"
             )
         return kept
 
+    def _kept(self, rank: int, energy: Tensor) -> int:
+        """m' for everybody; the whole rank where every sample has its own."""
+        if self.eps is not None:
+            return rank
+        if self.tail is None:
+            return self._count(rank)
+        left = 1 - energy.cumsum(0) / energy.sum()
+        return int((left > self.tail).sum()) + 1
 
-@dataclass(frozen=True)
-class FirstLinear:
-    """The server's first operator: its weight [m, n], its bias, and its module path where it is a module."""
-
-    weight: Tensor
-    bias: Tensor | None
-    path: str | None
-
-
-_SHAPING = {torch.flatten, "flatten", "contiguous", torch.ops.aten.flatten.using_ints}
-
-
-def first_linear(server: nn.Module) -> FirstLinear:
-    """Find the fully connected layer that the representation meets first, possibly behind a flattening.
-
-    Raises CutError with the operator that stands there instead.
-    """
-    try:
-        graph_module = server if isinstance(server, fx.GraphModule) else fx.symbolic_trace(server)
-    except (fx.proxy.TraceError, TypeError, ValueError) as problem:
-        raise CutError(f"signal_content cannot follow this server half to its first layer ({problem})") from problem
-    node = next(
-        n for n in graph_module.graph.nodes if n.op == "placeholder" and not str(n.target).startswith(("p_", "b_"))
-    )
-    while True:
-        users = list(node.users)
-        if len(users) != 1:
-            raise CutError(
-                f"signal_content needs a cut whose value goes into one fully connected layer; here it goes "
-                f"into {len(users)} operators"
-            )
-        node = users[0]
-        module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.Linear):
-            return FirstLinear(module.weight, module.bias, str(node.target))
-        if node.op == "call_function" and node.target in (F.linear, torch.ops.aten.linear.default):
-            weight, *bias = (_attribute(graph_module, arg) for arg in node.args[1:])
-            if weight is not None:
-                return FirstLinear(weight, bias[0] if bias else None, None)
-        if not (
-            isinstance(module, nn.Flatten | nn.Identity | nn.Dropout) or (module is None and node.target in _SHAPING)
-        ):
-            what = type(module).__name__ if module is not None else getattr(node.target, "__name__", str(node.target))
-            raise CutError(
-                f"signal_content needs a cut right before a fully connected layer; behind this cut stands "
-                f"{what}: choose another with --at"
-            )
+    def _codec(self, projection: Projection, kept: int, z: Tensor) -> Codec:
+        places = projection.places
+        if self.eps is not None:
+            return Budgeted(projection.singular, places, self.eps, self.dtype)
+        if self.order == "sample":
+            return Strongest(projection.singular, places, kept * places, self.dtype)
+        if self.bits is not None:
+            return Quantized(quantizer(projection, z, 2**self.bits), places)
+        return Plain(kept, places, self.dtype)
 
 
-def fold(server: nn.Module, found: FirstLinear, obfuscator: SignalObfuscator) -> nn.Module:
-    """The server half on coefficients: its first layer becomes [m, m'] with weight W V and bias W z_bar + b (paper
-    003, section 4)."""
-    if found.path is None or len(obfuscator.shape) != 1:
-        return ServerHalf(obfuscator, server)
-    folded = copy.deepcopy(server)
-    weight = found.weight.detach().double()
-    bias = weight @ obfuscator.mean.double() + (found.bias.detach().double() if found.bias is not None else 0)
-    layer = nn.Linear(obfuscator.basis.shape[1], weight.shape[0], device="meta")  # draws no random weights
-    layer.weight = nn.Parameter((weight @ obfuscator.basis.double()).float(), requires_grad=False)
-    layer.bias = nn.Parameter(bias.float(), requires_grad=False)
-    folded.set_submodule(found.path, layer)
-    return folded
+def representations(split: Split, corpus: Corpus) -> Tensor:
+    """z [N, *shape] of the owner's labelled people, on the CPU; ModelError where the edge gives NaN or infinity."""
+    part = corpus.task_train
+    z = predict(split.edge, part.x[labelled(part, part.y)])
+    broken = int((~torch.isfinite(z.flatten(1)).all(1)).sum())
+    if broken:
+        raise ModelError(
+            f"the edge half gives values that are not finite for {broken} of {len(z)} people at the cut {split.cut!r}; "
+            f"train the network again, or cut where it is healthy"
+        )
+    return z
 
 
-def _attribute(module: nn.Module, node: Any) -> Tensor | None:
-    if isinstance(node, fx.Node) and node.op == "get_attr":
-        return cast(Tensor, operator.attrgetter(str(node.target))(module))
-    return None
+def quantizer(projection: Projection, z: Tensor, levels: int) -> Tensor:
+    """The levels [k, levels] that serve the owner's coefficients best."""
+    device = projection.singular.device
+    alpha = torch.cat([projection(rows.to(device)).cpu() for rows in torch.split(z, 512)])
+    values = alpha.permute(1, 0, 2).flatten(1).double().numpy()
+    step = max(1, values.shape[1] // QUANTIZED_ON)
+    return torch.from_numpy(np.stack([lloyd(row[::step], levels) for row in values])).to(device)
+
+
+def describe(
+    factors: Factors, operator: LinearOperator, obfuscator: CoefficientObfuscator, kept: int
+) -> dict[str, Any]:
+    """What is always reported: rank, null dimension, what is kept, and how much travels for each value of z."""
+    values = sum(f.size for f in obfuscator.signature if f.name in ("alpha", "code"))
+    bits = getattr(obfuscator.codec, "bits", None)
+    found: dict[str, Any] = {
+        "rank": factors.rank,
+        "null_dimension": factors.null_dimension,
+        "kept": kept,
+        "values": values // (bits or 1),
+        "values_per_raw_value": values / (bits or 1) / operator.inputs,
+    }
+    return found | ({"bits_in_all": values} if bits else {})

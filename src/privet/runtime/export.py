@@ -92,7 +92,8 @@ def export_server(defended: Defended, path: str | os.PathLike[str], *, check_bat
     @torch.no_grad()
     def feed(batch: int) -> tuple[Array, ...]:
         generator = np.random.default_rng(batch)
-        z = torch.from_numpy(generator.standard_normal((batch, *defended.split.shape), dtype=np.float32))
+        shape = obfuscator.takes or defended.split.shape
+        z = torch.from_numpy(generator.standard_normal((batch, *shape), dtype=np.float32))
         noise = (torch.from_numpy(_stand_in(n, batch, generator)) for n in obfuscator.noise)
         return tuple(t.float().numpy() for t in obfuscator.encode(z, *noise))
 

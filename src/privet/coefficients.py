@@ -1,0 +1,288 @@
+"""Coefficients of a representation on directions of the server's first operator: how they are taken, sent and used.
+
+    alpha = V^T (z - z_bar),   the server computes U S alpha' + W z_bar + constant and never rebuilds z'
+
+`Flat` takes them over the whole of z (a fully connected layer, or the full operator of a convolution), `Local` at every
+place of the output map of a convolution, where they are a smaller convolution themselves. A codec says what travels."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from privet.defense import Obfuscator
+from privet.operators import LinearOperator
+from privet.payload import Field, Noise
+
+Floats = npt.NDArray[np.float64]
+Dtype = Literal["float16", "float32"]
+LLOYD_ROUNDS = 100
+CHUNK = 512
+
+
+class Projection(nn.Module):
+    """z [B, *shape] -> alpha [B, k, P]; `expand` is the public view, `lift` what the server computes with.
+
+    singular: s_k of the directions taken, [k]."""
+
+    view: tuple[int, ...]
+    takes: tuple[int, ...] | None = None
+    places: int
+    singular: Tensor
+    base: Tensor
+
+    def expand(self, alpha: Tensor) -> Tensor:
+        """alpha' [B, k, P] -> the public view [B, *view]."""
+        raise TypeError(f"{type(self).__name__} has no public view")
+
+    def lift(self, alpha: Tensor) -> Tensor:
+        """alpha' [B, k, P] -> u' = U S alpha' + W z_bar + constant, [B, *u]."""
+        raise TypeError(f"{type(self).__name__} has no server side")
+
+
+class Flat(Projection):
+    """Coefficients over all of z: P = 1, and the public view is z' = z_bar + V alpha'."""
+
+    basis: Tensor
+    offset: Tensor
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, operator: LinearOperator, basis: Tensor, singular: Tensor, mean: Tensor) -> None:
+        super().__init__()
+        self.view, self.places = operator.shape, 1
+        images = [operator.linear(v.reshape(-1, *operator.shape)).flatten(1) for v in torch.split(basis.T, CHUNK)]
+        self.register_buffer("basis", basis.float())
+        self.register_buffer("singular", singular.float())
+        self.register_buffer("mean", mean.flatten().float())
+        self.register_buffer("offset", (mean.flatten() @ basis).float())
+        self.register_buffer("weight", torch.cat(images).float())  # [k, m], row k is s_k u_k
+        self.register_buffer("base", operator(mean.reshape(1, *operator.shape))[0].float())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z.flatten(1) @ self.basis - self.offset).unsqueeze(2)
+
+    def expand(self, alpha: Tensor) -> Tensor:
+        return (self.mean + alpha.squeeze(2) @ self.basis.T).reshape(-1, *self.view)
+
+    def lift(self, alpha: Tensor) -> Tensor:
+        return (alpha.squeeze(2) @ self.weight).reshape(-1, *self.base.shape) + self.base
+
+
+class Local(Projection):
+    """Coefficients of the patch under each output place: k filters of the convolution's own size.
+
+    There is in general no z' whose convolution gives these maps, because patches overlap: the public view is u'."""
+
+    kernel: Tensor
+    offset: Tensor
+    weight: Tensor
+
+    def __init__(self, operator: LinearOperator, basis: Tensor, singular: Tensor, mean: Tensor) -> None:
+        super().__init__()
+        assert operator.conv is not None, "a local projection needs a convolution"
+        self.conv = operator.conv
+        kernel = basis.T.reshape(-1, *operator.weight.shape[1:])
+        center = mean.reshape(1, *operator.shape)
+        offset = operator.linear(center, kernel)[0]
+        self.view, self.takes, self.places = tuple(operator.constant.shape), operator.shape, offset[0].numel()
+        self.register_buffer("kernel", kernel.float())
+        self.register_buffer("singular", singular.float())
+        self.register_buffer("offset", offset.float())
+        self.register_buffer("weight", (operator.weight.flatten(1) @ basis).float())  # [C_out, k], column k is s_k u_k
+        self.register_buffer("base", operator(center)[0].float())
+
+    def forward(self, z: Tensor) -> Tensor:
+        maps = F.conv2d(z, self.kernel, None, self.conv.stride, self.conv.padding, self.conv.dilation)
+        return (maps - self.offset).flatten(2)
+
+    def expand(self, alpha: Tensor) -> Tensor:
+        return self.lift(alpha)
+
+    def lift(self, alpha: Tensor) -> Tensor:
+        return (self.weight @ alpha).reshape(-1, *self.base.shape) + self.base
+
+
+class Codec(nn.Module):
+    """alpha [B, k, P] -> what travels -> alpha' [B, k, P]."""
+
+    signature: tuple[Field, ...]
+    noise: tuple[Noise, ...] = ()
+
+    def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        """alpha and declared noise -> one tensor per field."""
+        raise TypeError(f"{type(self).__name__} does not encode")
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        """Fields -> alpha'."""
+        raise TypeError(f"{type(self).__name__} does not decode")
+
+
+class Plain(Codec):
+    """All coefficients as they are, rounded to the dtype."""
+
+    def __init__(self, kept: int, places: int, dtype: Dtype = "float16") -> None:
+        super().__init__()
+        self.size = kept, places
+        self.signature = (Field("alpha", dtype, (kept * places,)),)
+
+    def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        return (alpha.flatten(1),)
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        return tensors[0].reshape(-1, *self.size)
+
+
+class Quantized(Codec):
+    """Each coefficient as the number of its cell, in b bits; decoded as the cell's mean over the owner's data.
+
+    levels [k, 2^b], rising; a value belongs to the nearest level."""
+
+    thresholds: Tensor
+    levels: Tensor
+    powers: Tensor
+
+    def __init__(self, levels: Tensor, places: int) -> None:
+        super().__init__()
+        kept, count = levels.shape
+        self.bits, self.size = count.bit_length() - 1, (kept, places)
+        self.register_buffer("levels", levels.float())
+        self.register_buffer("thresholds", ((levels[:, 1:] + levels[:, :-1]) / 2).float())
+        self.register_buffer("powers", 2 ** torch.arange(self.bits, dtype=torch.int64))
+        self.signature = (Field("code", "bits", (kept * places * self.bits,)),)
+
+    def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        code = (alpha.unsqueeze(3) > self.thresholds[:, None]).to(torch.int64).sum(3, keepdim=True)
+        digits = torch.remainder(torch.div(code, self.powers, rounding_mode="floor"), 2)
+        return (digits.flatten(1).to(alpha.dtype),)
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        digits = tensors[0].round().to(torch.int64).reshape(-1, *self.size, self.bits)
+        code = (digits * self.powers).sum(3)
+        return self.levels.unsqueeze(0).expand(code.shape[0], -1, -1).gather(2, code)
+
+
+class Budgeted(Codec):
+    """Theorem 1: for every sample as few leading coefficients as the distortion `eps` in u allows, the last one shrunk
+    until it is used up. The number m' travels, and zeros fill the payload up to one length for all."""
+
+    singular: Tensor
+
+    def __init__(self, singular: Tensor, places: int, eps: float, dtype: Dtype = "float16") -> None:
+        super().__init__()
+        self.size, self.eps = (len(singular), places), eps
+        total = len(singular) * places
+        self.register_buffer("singular", singular.repeat_interleave(places).float())
+        self.signature = (Field("kept", "float32", (1,)), Field("alpha", dtype, (total,)))
+
+    def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        flat = alpha.flatten(1)
+        energy = (flat * self.singular) ** 2
+        tail = energy.flip(1).cumsum(1).flip(1)  # e_k^2 for k = 0 .. r-1, that is the energy of k+1 .. r
+        kept = (tail > self.eps**2).to(flat.dtype).sum(1, keepdim=True)
+        place = torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=flat.dtype).unsqueeze(0)
+        left = self.eps**2 - (tail - energy)  # at k = m': eps^2 - e_m'^2
+        gamma = torch.minimum(left.clamp_min(0).sqrt() / self.singular, flat.abs())
+        last = flat - gamma * flat.sign()
+        sent = torch.where(place < kept, flat, torch.where(place == kept, last, torch.zeros_like(flat)))
+        return kept, sent
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        return tensors[1].reshape(-1, *self.size)
+
+
+class Strongest(Codec):
+    """For every sample the coefficients with the largest s_k |alpha_k|, with a mask of which they are."""
+
+    singular: Tensor
+
+    def __init__(self, singular: Tensor, places: int, keep: int, dtype: Dtype = "float16") -> None:
+        super().__init__()
+        self.size, self.keep = (len(singular), places), keep
+        total = len(singular) * places
+        self.register_buffer("singular", singular.repeat_interleave(places).float())
+        self.signature = (Field("mask", "bits", (total,)), Field("alpha", dtype, (keep,)))
+
+    def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        flat = alpha.flatten(1)
+        index = (flat * self.singular).abs().topk(self.keep, dim=1).indices.sort(dim=1).values
+        return torch.zeros_like(flat).scatter(1, index, 1.0), flat.gather(1, index)
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        mask, values = tensors
+        index = (mask > 0.5).to(values.dtype).topk(self.keep, dim=1).indices.sort(dim=1).values
+        return torch.zeros_like(mask).scatter(1, index, values).reshape(-1, *self.size)
+
+
+class CoefficientObfuscator(Obfuscator):
+    """A projection and its codec."""
+
+    def __init__(self, projection: Projection, codec: Codec) -> None:
+        super().__init__()
+        self.projection, self.codec = projection, codec
+        self.signature, self.noise = codec.signature, codec.noise
+        self.takes = projection.takes
+
+    def encode(self, z: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        return self.codec.encode(self.projection(z), *noise)
+
+    def decode(self, *tensors: Tensor) -> Tensor:
+        return self.projection.expand(self.codec.decode(*tensors))
+
+
+class LiftedServer(nn.Module):
+    """The server half on coefficients: decode, U S alpha' + base, and the rest of the network."""
+
+    def __init__(self, obfuscator: CoefficientObfuscator, rest: nn.Module) -> None:
+        super().__init__()
+        self.projection, self.codec, self.rest = obfuscator.projection, obfuscator.codec, rest
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.rest(self.projection.lift(self.codec.decode(*tensors)))  # type: ignore[no-any-return]
+
+
+def lloyd(values: Floats, levels: int) -> Floats:
+    """The levels [levels] of a scalar quantizer with the least squared error on values [N] (Lloyd 1982), rising.
+
+    Starts at quantiles; where there are fewer distinct values than levels, the last level repeats."""
+    distinct = np.unique(values)
+    if len(distinct) <= levels:
+        return np.concatenate([distinct, np.full(levels - len(distinct), distinct[-1])])
+    found = np.quantile(distinct if len(distinct) < 4 * levels else values, (np.arange(levels) + 0.5) / levels)
+    found = (
+        np.unique(found)
+        if len(np.unique(found)) == levels
+        else distinct[np.linspace(0, len(distinct) - 1, levels, dtype=int)]
+    )
+    for _ in range(LLOYD_ROUNDS):
+        cell = np.searchsorted((found[1:] + found[:-1]) / 2, values, side="left")
+        count = np.bincount(cell, minlength=levels)
+        total = np.bincount(cell, weights=values, minlength=levels)
+        fresh = np.where(count > 0, total / np.maximum(count, 1), found)
+        if np.allclose(fresh, found, rtol=0, atol=1e-9 * float(np.ptp(distinct))):
+            break
+        found = np.sort(fresh)
+    return found
+
+
+def moments(projection: Projection, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over samples [k, P] and variance [k] (around that mean, averaged over places) of the coefficients,
+    float64."""
+    total, square = torch.zeros(()), torch.zeros(())
+    for rows in torch.split(z, CHUNK):
+        total = total + projection(rows).double().sum(0)
+    mean = total / len(z)
+    for rows in torch.split(z, CHUNK):
+        square = square + ((projection(rows).double() - mean) ** 2).sum(0)
+    return mean, (square / max(1, len(z) - 1)).mean(1)
+
+
+def fraction_of(rank: int, keep: int | float) -> int:
+    """m': an integer as it is, a share of the rank rounded up."""
+    return keep if isinstance(keep, int) else math.ceil(keep * rank - 1e-9)
