@@ -17,9 +17,10 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import audit, checks
+from privet.auditing import audit, checks, messages
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
+from privet.bounds import certificate
 from privet.data.corpus import Corpus
 from privet.errors import ModelError, SpecError, unknown
 from privet.run import Run
@@ -75,6 +76,11 @@ def trial(
     evidence = audit.attack(
         observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
     )
+    truth = _truth(corpus, observed)
+    if observed.messages is not None:
+        truth["victim/messages"] = observed.messages
+        truth["victim/message_errors"] = certificate.cell_errors(observed.messages, corpus.victim.x)
+        messages.refuse_impossible(observed.messages, truth["victim/message_errors"], evidence.arrays, corpus)
     calibration: list[checks.Check] = []
     if defense == REFERENCE:
         floors = audit.reference(observed, corpus, threat, seed)
@@ -100,6 +106,8 @@ def trial(
         "stochastic": defended.stochastic,
         "shared_noise": any(n.per == "batch" for n in defended.obfuscator.noise),
         "saturated": observed.saturated,
+        "message_bits": observed.message_bits,
+        "flags": list(defended.flags),
         "cut_shape": list(halves.shape),
         "checks": [asdict(c) for c in calibration],
         "left_out": left_out,
@@ -113,7 +121,7 @@ def trial(
         "versions": run.versions(),
         "seconds": time.monotonic() - started,
     }
-    return run.write(folder, record, evidence.arrays | tables | _truth(corpus, observed))
+    return run.write(folder, record, evidence.arrays | tables | truth)
 
 
 def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, report: Report = None) -> nn.Module:

@@ -32,8 +32,8 @@ from privet.errors import RunError
 Arrays = dict[str, npt.NDArray[Any]]
 FORMAT = 1
 # Rooms that show or ship results, or hold methods; a change there makes no other number.
-_BESIDE = {"__init__.py", "__main__.py", "api.py", "cli.py", "screen.py", "shipping.py"}
-_BESIDE |= {"attacks", "defenses", "report", "runtime"}
+_BESIDE = {"__init__.py", "__main__.py", "api.py", "profile.py", "screen.py", "shipping.py"}
+_BESIDE |= {"attacks", "cli", "cli.py", "defenses", "recipes", "report", "runtime"}
 _LIBRARIES = ("privet", "torch", "numpy", "scikit-learn", "onnxruntime")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from privet import metrics
 from privet.attack import Probe, Solver, View
-from privet.auditing import battery, floors
+from privet.auditing import battery, floors, messages
 from privet.auditing.battery import Material
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus, Part
@@ -40,6 +40,8 @@ class Observed:
     victims: View
     answers: dict[str, Array]  # role -> predicted target class [N], by the half that ships
     saturated: int
+    message_bits: int  # of all that one person sends
+    messages: Array | None  # the number of each victim's message [N]; None where there are too many to count
 
 
 @dataclass
@@ -93,6 +95,12 @@ class Wire:
         columns += [self.side(part)] if self.threat.side else []
         server = self.defended.split.server if "architecture" in knows else None
         return View(torch.cat(columns, 1), z, server), logits.argmax(1).numpy()
+
+    def messages(self, sent: Sequence[list[bytes]], part: Part) -> Array:
+        """The number of the message of each person of the part, over all queries, with what the adversary knows."""
+        signature = self.defended.obfuscator.signature
+        payloads = [[Payload.from_bytes(frame, signature) for frame in frames] for frames in sent]
+        return messages.index(payloads, [part.s[name] for name in self.threat.side])
 
     def side(self, part: Part) -> Tensor:
         """The attributes that the adversary knows already, as one-hot columns."""
@@ -163,7 +171,16 @@ def observe(
         views[role], answers[role] = combined([view for view, _ in seen]), seen[0][1]
     answers["aux_train"] = wire.read(sent["aux_train"][0], corpus.aux_train)[1]
     train: Sequence[View] = Draws(wire, corpus.aux_train, sent["aux_train"], queries)
-    return Observed(train if len(train) > 1 else [train[0]], views["aux_val"], views["victim"], answers, saturated)
+    bits = queries * messages.bits(defended.obfuscator.signature)
+    return Observed(
+        train if len(train) > 1 else [train[0]],
+        views["aux_val"],
+        views["victim"],
+        answers,
+        saturated,
+        bits,
+        wire.messages(sent["victim"], corpus.victim) if bits <= messages.LIMIT else None,
+    )
 
 
 def of_people(views: Sequence[View], people: Array) -> Sequence[View]:

@@ -126,6 +126,11 @@ FLAGS = {
         "The audit sends 256 people a batch; they share their luck, which the intervals do not hold.",
         "Draw for every sample, or audit more seeds.",
     ),
+    "nothing_removed": Flag(
+        "the payload has as many values as the representation, or more",
+        "No dimension of the representation is removed: an adversary may recover it whole.",
+        "Keep fewer coefficients, or cut where the next layer has a null space (a fully connected layer).",
+    ),
     "saturated": Flag(
         "values outside the range of the wire's dtype were clipped",
         "The payload that travels differs from the representation that the network was trained on.",

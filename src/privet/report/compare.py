@@ -9,7 +9,7 @@ from typing import Any
 from privet.auditing.estimate import Estimate, paired
 from privet.auditing.tables import TARGET
 from privet.errors import RunError, unknown
-from privet.report.rows import Runs
+from privet.report.runs import Runs
 
 
 @dataclass(frozen=True)

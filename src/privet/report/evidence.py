@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from privet.report import words
+from privet.report import ceilings, words
 from privet.report.results import Check
 from privet.report.sections import cell
 from privet.report.view import View
@@ -113,7 +113,10 @@ def promises(view: View) -> list[dict[str, Any]]:
     for defense in r.defenses:
         text = r.guarantees.get(defense, "promises nothing, because no bound on it is known")
         nothing = text.lower().startswith(("promises nothing", "none", "no guarantee"))
-        lines.append({"label": defense, "text": text, "nothing": nothing, "log": _scalars(r.logs.get(defense, {}))})
+        bounds = [b for b in r.bounds if (b.defense, b.metric, b.among) == (defense, "accuracy", None)]
+        bounded = [ceilings.sentence(b) for b in bounds]
+        log = _scalars(r.logs.get(defense, {}))
+        lines.append({"label": defense, "text": text, "nothing": nothing, "bounds": bounded, "log": log})
     return lines
 
 

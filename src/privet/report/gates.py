@@ -17,8 +17,8 @@ _GRAMMAR = re.compile(
     re.IGNORECASE,
 )
 _METRICS = ("accuracy", "balanced_accuracy", "auc", "bits", "coverage_at_95_precision", "tpr_at_1_fpr", "psnr", "ssim")
-_QUANTITIES = ("advantage", "normalized", "utility", *_METRICS)
-_OF_A_METRIC = ("advantage", "normalized")
+_QUANTITIES = ("advantage", "normalized", "certified", "utility", *_METRICS)
+_OF_A_METRIC = ("advantage", "normalized", "certified")
 _ENDS = {"upper": "high", "lower": "low", "mean": "mean"}
 
 
@@ -97,7 +97,7 @@ def check(gate: Gate, results: Results) -> list[str]:
         else []
     )
     for row in defended:
-        if "calibration_failed" in row.flags:
+        if "calibration_failed" in row.flags and gate.quantity != "certified":  # a bound rests on no attack
             failures.append(f"{gate.text}: {row.attribute} with {row.defense} cannot be judged, its calibration failed")
             continue
         if gate.quantity == "normalized" and row.normalized is None:
@@ -122,6 +122,8 @@ def _metric(gate: Gate) -> str:
 def _value(gate: Gate, row: Row) -> float:
     if gate.quantity == "utility":
         return float(getattr(row.utility, gate.end))
+    if gate.quantity == "certified":
+        return 1.0 if row.certified is None else row.certified  # every attacker stays below one
     if gate.quantity in _METRICS:
         return float(getattr(row.value, gate.end))
     advantage = float(getattr(over(row), gate.end))

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from privet import run
-from privet.report import evidence, figures, sections, sentences, svg, words
+from privet.report import ceilings, evidence, figures, sections, sentences, svg, words
 from privet.report.results import Results
 from privet.report.view import View
 
@@ -31,6 +31,8 @@ def render(results: Results) -> str:
         roomy=len(view.variants) > figures.MANY,
         overview=sections.overview(view),
         leakage=[sections.leakage(view, a) for a in view.attributes],
+        ceilings=ceilings.ceilings(view),
+        errors=ceilings.errors(view),
         pictures=sections.pictures(view),
         costs=sections.costs(view),
         calibrations=evidence.calibrations(view),

@@ -41,6 +41,7 @@ class Row:
     seeds: int
     flags: tuple[str, ...]
     headline: bool
+    certified: float | None = None  # no attacker exceeds it: only for payloads of a few bits, accuracy and balanced
     advantage: Estimate | None = None  # value - floor, paired over victims and seeds; not a key of the JSON object
 
     def json(self) -> dict[str, Any]:
@@ -48,6 +49,30 @@ class Row:
         whole = asdict(self) | {"flags": list(self.flags)}
         del whole["advantage"]
         return whole
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A ceiling on every attacker of one defense (for the squared error of `input`: a floor), worst over the seeds.
+
+    among: the value of the target within which it holds, None for everybody. strongest: the mean over seeds of the
+    selected attack's score on the victims. in_sample: what the best rule made for these very people reaches."""
+
+    defense: str
+    attribute: str
+    metric: str  # accuracy balanced_accuracy | squared_error
+    among: str | None
+    bound: float
+    in_sample: float
+    attack: str
+    strongest: float
+    confidence: float
+    people: int
+    groups: int
+    messages: int
+    bits: int
+    informative: bool
+    scope: str
 
 
 @dataclass(frozen=True)
@@ -81,6 +106,7 @@ class Results:
     versions: dict[str, str]
     digest: str  # over results only
     left_out: dict[str, str] = field(default_factory=dict)  # attack -> why the threat does not grant it
+    bounds: tuple[Bound, ...] = ()  # on every attacker, for the defenses whose payload has few bits
 
 
-__all__ = ["Check", "Results", "Row"]
+__all__ = ["Bound", "Check", "Results", "Row"]

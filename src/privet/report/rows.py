@@ -3,118 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from privet.auditing.checks import FLAGS, Check
-from privet.auditing.estimate import Estimate, estimate, paired
+from privet.auditing.estimate import Estimate
 from privet.auditing.tables import TARGET
-from privet.errors import RunError
 from privet.payload import Array
-from privet.report.results import Results, Row
+from privet.report.bounds import bounds
+from privet.report.results import Bound, Results, Row
+from privet.report.runs import INPUT, Runs
 from privet.run import Run
-
-RATES = {"accuracy", "balanced_accuracy", "auc", "coverage_at_95_precision", "tpr_at_1_fpr"}
-INPUT = "input"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One statistic of one defense: its tables over seeds [S][1 + R], and how many victims and groups it stands on."""
-
-    tables: list[Array]
-    metric: str
-    people: int
-    groups: int
-
-    def estimate(self) -> Estimate:
-        """Mean and interval over victims and seeds."""
-        bounds = (0.0, 1.0) if self.metric in RATES else None
-        return estimate(self.tables, self.people, bounds, self.groups)
-
-    def minus(self, other: Cell) -> Estimate:
-        """The paired difference."""
-        return paired(self.tables, other.tables, self.people, None, self.groups)
-
-
-class Runs:
-    """The finished trials of a study, by defense and seed, and what can be read off them."""
-
-    def __init__(self, plan: dict[str, Any], runs: dict[tuple[str, int], Run]) -> None:
-        self.plan, self.runs = plan, runs
-        self.reference = str(plan["reference"])
-        self.seeds = [s for s in plan["seeds"] if (self.reference, s) in runs]
-        if not self.seeds:
-            raise RunError(
-                f"no finished trial of the undefended reference in {plan['folder']}; run the study again to finish it"
-            )
-        self.defenses = [d for d in plan["defenses"] if any((d, s) in runs for s in self.seeds)]
-        self.first = runs[self.reference, self.seeds[0]]
-
-    def of(self, defense: str) -> list[Run]:
-        """The finished runs of a defense over the seeds of the reference."""
-        return [self.runs[defense, s] for s in self.seeds if (defense, s) in self.runs]
-
-    def people(self, goal: str) -> tuple[int, int]:
-        """Victims that carry this label, and their groups."""
-        arrays = self.first.arrays
-        labels = (
-            arrays["victim/target"]
-            if goal == TARGET
-            else arrays.get(f"victim/hidden/{goal}", np.zeros(len(arrays["victim/target"])))
-        )
-        known = labels >= 0
-        return int(known.sum()), len(np.unique(arrays["victim/groups"][known]))
-
-    def cell(self, defense: str, goal: str, name: str, metric: str, like: str | None = None) -> Cell:
-        """The tables of one statistic, over the seeds that `like` (this defense itself, if not given) has finished."""
-        seeds = [s for s in self.seeds if (like or defense, s) in self.runs and (defense, s) in self.runs]
-        tables = [self.runs[defense, s].arrays[f"table/{goal}/{name}/{metric}"] for s in seeds]
-        return Cell(tables, metric, *self.people(goal))
-
-    def scores(self, goal: str) -> Iterator[tuple[str, str]]:
-        """(attack, metric) pairs that were scored for a goal."""
-        prefix = f"table/{goal}/"
-        for key in self.first.arrays:
-            if key.startswith(prefix):
-                name, metric = key[len(prefix) :].rsplit("/", 1)
-                if not name.startswith("floor:"):
-                    yield name, metric
-
-    def headline(self, defense: str, goal: str, metric: str) -> str:
-        """The attack with the best mean score on aux_val; victims have no say in it.
-
-        Exposure is coarse on few people, so equal scores are decided by bits, then by AUC.
-        """
-        totals: dict[str, list[float]] = {}
-        for run in self.of(defense):
-            for attack, scores in run.record["results"]["selection"].get(goal, {}).items():
-                found = [scores.get(m, float("-inf")) for m in (metric, "bits", "auc")]
-                totals[attack] = [a + b for a, b in zip(totals.get(attack, [0.0] * 3), found, strict=True)]
-        return max(sorted(totals), key=lambda name: totals[name])
-
-    def floors(self, goal: str, metric: str, like: str) -> dict[str, Cell]:
-        """Every floor of a goal, from the undefended runs."""
-        prefix, suffix = f"table/{goal}/floor:", f"/{metric}"
-        names = [
-            k[len(prefix) : -len(suffix)] for k in self.first.arrays if k.startswith(prefix) and k.endswith(suffix)
-        ]
-        return {n: self.cell(self.reference, goal, f"floor:{n}", metric, like) for n in names}
-
-    def floor(self, goal: str, metric: str, like: str) -> Cell:
-        """The highest floor."""
-        cells = self.floors(goal, metric, like).values()
-        return max(cells, key=lambda cell: float(np.mean([t[0] for t in cell.tables])))
 
 
 def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Results:
     """Everything a finished (or interrupted) study says."""
     runs = Runs(plan, finished)
     checks = tuple(Check(**c) for s in runs.seeds for c in runs.runs[runs.reference, s].record["results"]["checks"])
-    rows = tuple(row for defense in runs.defenses for row in _rows(runs, defense, checks))
+    found = bounds(runs)
+    rows = tuple(row for defense in runs.defenses for row in _rows(runs, defense, checks, found))
     goals = dict.fromkeys((row.attribute, row.metric) for row in rows)
     floors: dict[str, dict[str, dict[str, Estimate]]] = {}
     for goal, metric in goals:
@@ -149,11 +58,13 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
         versions=dict(runs.first.record["versions"]),
         digest=_digest(finished),
         left_out=dict(runs.first.record["results"]["left_out"]),
+        bounds=found,
     )
 
 
-def _rows(runs: Runs, defense: str, checks: tuple[Check, ...]) -> Iterator[Row]:
+def _rows(runs: Runs, defense: str, checks: tuple[Check, ...], bounds: tuple[Bound, ...]) -> Iterator[Row]:
     own = runs.of(defense)
+    certified = {(b.attribute, b.metric): b.bound for b in bounds if b.defense == defense and b.among is None}
     seed_set = [s for s in runs.seeds if (defense, s) in runs.runs]
     utility = runs.cell(defense, TARGET, "answer", "accuracy").estimate()
     common = _common_flags(runs, own, utility, len(seed_set))
@@ -196,6 +107,7 @@ def _rows(runs: Runs, defense: str, checks: tuple[Check, ...]) -> Iterator[Row]:
                 seeds=len(seed_set),
                 flags=tuple(dict.fromkeys(flags)),
                 headline=is_head,
+                certified=certified.get((goal, metric)),
                 advantage=advantage,
             )
 
@@ -214,7 +126,8 @@ def _common_flags(runs: Runs, own: list[Run], utility: Estimate, seeds: int) -> 
         "saturated": any(r["saturated"] for r in results),
         "unfinished": seeds < len(runs.plan["seeds"]),
     }
-    return flags + [flag for flag, is_raised in raised.items() if is_raised]
+    fitted = dict.fromkeys(flag for r in results for flag in r.get("flags", ()))
+    return flags + list(fitted) + [flag for flag, is_raised in raised.items() if is_raised]
 
 
 def _goal_flags(runs: Runs, goal: str, attack: str, checks: tuple[Check, ...]) -> list[str]:

@@ -18,6 +18,9 @@ STYLE = """
 .fig .open{fill:var(--quiet,#5d655c);stroke:var(--quiet,#5d655c)}
 .fig .base{fill:var(--paper,#fff);stroke:var(--leak,#b03a26);stroke-width:2}
 .fig .broken{fill:var(--paper,#fff);stroke:var(--quiet,#5d655c);stroke-dasharray:2 2}
+.fig .lane{paint-order:stroke;stroke:var(--paper,#fff);stroke-width:4px}
+.fig .span{stroke:var(--hidden,#2c6e49);stroke-width:7;opacity:.22}
+.fig .ceiling{stroke:var(--hidden,#2c6e49);stroke-width:3;fill:none}
 .fig .struck{text-decoration:line-through}.fig a:focus{outline:none}
 .fig a:hover .mark,.fig a:focus .mark{stroke:var(--ink,#20251f);stroke-width:3}
 """.strip()

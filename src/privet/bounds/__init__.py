@@ -1,0 +1,1 @@
+"""Mathematics of guarantees: what bounds every attacker, known or not. numpy only, pure."""

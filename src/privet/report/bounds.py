@@ -1,0 +1,93 @@
+"""Bounds: what no attacker can exceed, computed from what the victims of a finished study sent.
+
+All bounds of a study hold together with 95 % confidence; that of several seeds is the worst of theirs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from privet.bounds import certificate
+from privet.bounds.certificate import Certificate
+from privet.payload import Array
+from privet.report.results import Bound
+from privet.report.runs import INPUT, Runs
+
+DELTA = 0.05
+MESSAGES, ERRORS = "victim/messages", "victim/message_errors"
+
+
+def bounds(runs: Runs) -> tuple[Bound, ...]:
+    """Every bound of a study, for the defenses whose payload has few bits."""
+    counted = [d for d in runs.defenses if all(MESSAGES in r.arrays for r in runs.of(d))]
+    hidden = {str(h["name"]): len(h["classes"]) for h in runs.plan["data"]["hidden"]}
+    target = runs.plan["data"]["target"]
+    asked = len(hidden) * (2 + len(target["classes"])) + 1
+    together = max(1, asked * sum(len(runs.of(d)) for d in counted))
+    found: list[Bound] = []
+    for defense in counted:
+        for attribute, classes in hidden.items():
+            found += _attribute(runs, defense, attribute, classes, together)
+        found += _input(runs, defense, together)
+    return tuple(found)
+
+
+def _attribute(runs: Runs, defense: str, attribute: str, classes: int, together: int) -> list[Bound]:
+    arrays = runs.first.arrays
+    s, groups, y = arrays[f"victim/hidden/{attribute}"], arrays["victim/groups"], arrays["victim/target"]
+    names = [str(c) for c in runs.plan["data"]["target"]["classes"]]
+    sent = [run.arrays[MESSAGES] for run in runs.of(defense)]
+    whole = [certificate.accuracy(m, s, groups, delta=DELTA, bounds=together) for m in sent]
+    even = [certificate.balanced_accuracy(m, s, groups, classes, delta=DELTA, bounds=together) for m in sent]
+    # `of_groups` shares its part among the values; together counts each of them already.
+    parts = [
+        certificate.of_groups(m, s, y, groups, delta=DELTA, bounds=-(-together // max(1, len(names)))) for m in sent
+    ]
+    made = [_bound(runs, defense, attribute, "accuracy", None, whole)]
+    made.append(_bound(runs, defense, attribute, "balanced_accuracy", None, even))
+    for value in sorted(set().union(*parts)):
+        made.append(_bound(runs, defense, attribute, "accuracy", names[value], [p[value] for p in parts if value in p]))
+    return made
+
+
+def _input(runs: Runs, defense: str, together: int) -> list[Bound]:
+    groups = runs.first.arrays["victim/groups"]
+    found = [
+        certificate.squared_error(r.arrays[MESSAGES], r.arrays[ERRORS], groups, delta=DELTA, bounds=together)
+        for r in runs.of(defense)
+    ]
+    return [_bound(runs, defense, INPUT, "squared_error", None, found)] if any(runs.scores(INPUT)) else []
+
+
+def _bound(runs: Runs, defense: str, attribute: str, metric: str, among: str | None, seeds: list[Certificate]) -> Bound:
+    own = runs.of(defense)
+    attack = runs.headline(defense, attribute, "psnr" if metric == "squared_error" else metric)
+    worst = min(seeds, key=lambda c: c.bound) if metric == "squared_error" else max(seeds, key=lambda c: c.bound)
+    return Bound(
+        defense,
+        attribute,
+        metric,
+        among,
+        worst.bound,
+        float(np.mean([c.in_sample for c in seeds])),
+        attack,
+        float(np.mean([_score(run.arrays, attribute, attack, metric, among, runs) for run in own])),
+        worst.confidence,
+        worst.people,
+        worst.groups,
+        max(c.messages for c in seeds),
+        int(own[0].record["results"]["message_bits"]),
+        worst.informative,
+        worst.scope,
+    )
+
+
+def _score(arrays: dict[str, Array], attribute: str, attack: str, metric: str, among: str | None, runs: Runs) -> float:
+    """The attack's own value, for the very people of the bound."""
+    if metric == "squared_error":
+        return float((10 ** (-arrays[f"score/input/{attack}/psnr"] / 10)).mean())
+    if among is None:
+        return float(arrays[f"table/{attribute}/{attack}/{metric}"][0])
+    names = [str(c) for c in runs.plan["data"]["target"]["classes"]]
+    s, y = runs.first.arrays[f"victim/hidden/{attribute}"], runs.first.arrays["victim/target"]
+    people = (s >= 0) & (y == names.index(among))
+    return float((arrays[f"posterior/{attribute}/{attack}"][people].argmax(1) == s[people]).mean())
