@@ -304,7 +304,7 @@ def test_union_and_the_fault_of_forgetting_it() -> None:
     cells, groups = np.zeros(n, np.int64), np.arange(n)
     for _ in range(runs):
         s = (rng.random((k, n)) < 0.4).astype(np.int64)
-        broken["union"] += any(c.bound < 0.6 for c in several(cells, dict(enumerate(s)), groups, delta=delta).values())  # type: ignore[arg-type]
+        broken["union"] += any(c.bound < 0.6 for c in several(cells, dict(enumerate(s)), groups, delta=delta).values())
         broken["forgotten"] += any(accuracy(cells, row, groups, delta=delta).bound < 0.6 for row in s)
     assert broken["union"] / runs <= delta
     assert broken["forgotten"] / runs > 0.5

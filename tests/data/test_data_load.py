@@ -431,3 +431,32 @@ def test_near_duplicates_are_those_of_all_pairs() -> None:
     labels = near_duplicates(thumbs)
     assert np.array_equal(labels[:, None] == labels[None], reach)
     assert 60 < len(np.unique(labels)) < 240
+
+
+def test_top_keeps_the_most_frequent_values(tmp_path: Path, make: Any) -> None:
+    whole = load("digits", target="parity", hidden=["digit"])
+    counts = {d: sum(int((p.s["digit"] == d).sum()) for p in whole.parts.values()) for d in range(10)}
+    best = sorted(sorted(counts, key=lambda d: (-counts[d], d))[:5])
+    found = load("digits", target="parity", hidden=["digit"], top="digit=5")
+    assert found.classes["digit"] == tuple(whole.classes["digit"][d] for d in best)
+    assert sum(sizes(found)) == sum(counts[d] for d in best)
+    assert {int(v) for p in found.parts.values() for v in p.s["digit"]} == set(range(5))
+    assert any("only the 5 most frequent of 10 values of 'digit'" in note for note in found.notes)
+    even = {i for i, d in enumerate(best) if d % 2 == 0}
+    for p in found.parts.values():
+        assert all(
+            (int(s) in even) == (found.classes["parity"][y] == "even") for s, y in zip(p.s["digit"], p.y, strict=True)
+        )
+
+
+@pytest.mark.parametrize(
+    ("top", "said"),
+    [
+        ("digit", "COLUMN=NUMBER"), ("digit=1", "at least 2"), ("digit=-3", "COLUMN=NUMBER"),
+        ("digit=x", "COLUMN=NUMBER"),
+        ("writer=5", "did you mean|known: digit"), ("digit=11", "has 10; ask for fewer"),
+    ],
+)  # fmt: skip
+def test_top_that_cannot_be(top: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        load("digits", target="parity", hidden=["digit"], top=top)

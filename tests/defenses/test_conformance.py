@@ -39,6 +39,7 @@ EXTRA = (
     ("vector", "signal_content:keep=2,bits=2"),
     ("vector", "signal_content:eps=0.3,order=singular"),
     ("vector", "signal_content:keep=3,order=sample"),
+    ("conv", "feature_l1:keep=2"),
     ("conv", "signal_content:keep=2"),
     ("conv", "signal_content:keep=2,bits=3"),
     ("conv", "signal_content:keep=4,conv=full"),

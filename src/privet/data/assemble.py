@@ -15,7 +15,7 @@ from privet.data import digits, folder, hub, parquet
 from privet.data.corpus import ROLES, Corpus, Part
 from privet.data.deal import Dealt, deal
 from privet.data.images import parse_resize
-from privet.data.pool import pool
+from privet.data.pool import most_frequent, pool
 from privet.data.question import Question, ask
 from privet.data.roles import thin
 from privet.data.sheet import Reader, Sheet, read_sheet
@@ -40,6 +40,7 @@ def load(
     seed: int = 0,
     cache: Path | None = None,
     on_bad: str = "skip",
+    top: str | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
     """Read a data set and deal its roles.
@@ -51,7 +52,7 @@ def load(
     further sets of the same layout for the adversary (its train split) and for the victims (its test split).
     resize: None (the shorter side to 50 px where both exceed it), "50", "HxW", "none". limit: size of the largest
     part, the others shrink in proportion. cache: folder for decoded pictures. on_bad: "skip" and count bad pictures,
-    or "stop".
+    or "stop". top: "writer=100" keeps the examples of the 100 most frequent values of an attribute.
 
     Raises DataError (the data, or what is asked of it), SpecError (an option), MissingExtra."""
     if limit is not None and limit < 1:
@@ -68,7 +69,10 @@ def load(
     for origin, place in (("aux", aux), ("victims", victims)):
         if place is not None:
             sheets.append(_further(place, origin, reader, sheets[0], notes))
-    dealt = deal(pool(sheets, question), question, group is not None, seed)
+    pooled = pool(sheets, question)
+    if top is not None:
+        pooled = most_frequent(pooled, question, top)
+    dealt = deal(pooled, question, group is not None, seed)
     if limit is not None:
         rows = thin(dealt.roles, limit, seed)
         if len(rows) < len(dealt.roles):

@@ -12,7 +12,7 @@ from privet.data.columns import Column, rename
 from privet.data.corpus import Ints, Pixels, Strings
 from privet.data.question import Question
 from privet.data.sheet import Sheet, stack
-from privet.errors import DataError
+from privet.errors import DataError, SpecError, unknown
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,31 @@ def pool(sheets: Sequence[Sheet], question: Question) -> Pool:
         tuple(notes),
         tuple(flag for sheet in sheets for flag in sheet.flags),
     )
+
+
+def most_frequent(pool: Pool, question: Question, top: str) -> Pool:
+    """Only the examples that have one of the n most frequent values of a column; `top` is written `writer=100`.
+
+    Equally frequent values are taken in the order of their names. Raises SpecError where `top` is written otherwise or
+    names a column that is no attribute of the question, or has too few values."""
+    name, _, text = top.partition("=")
+    if not text.isdecimal() or int(text) < 2:
+        raise SpecError(f"top is written COLUMN=NUMBER with a number of at least 2, such as writer=100; got {top!r}")
+    if name not in question.attributes:
+        raise SpecError(unknown("attribute for top", name, question.attributes))
+    column, n = pool.columns[name], int(text)
+    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
+    if n > np.count_nonzero(counts):
+        raise SpecError(f"top asks for {n} values of {name!r}, which has {np.count_nonzero(counts)}; ask for fewer")
+    chosen = np.sort(np.lexsort((np.arange(len(counts)), -counts))[:n])
+    place = np.full(len(counts) + 1, -1)  # the last one for missing labels
+    place[chosen] = np.arange(n)
+    rows = place[column.codes] >= 0
+    kept = pool.take(rows)
+    levels = tuple(column.levels[i] for i in chosen)
+    kept.columns[name] = replace(kept.columns[name], codes=place[kept.columns[name].codes], levels=levels)
+    note = f"only the {n} most frequent of {np.count_nonzero(counts)} values of {name!r}: {rows.sum()} of {len(rows)}"
+    return replace(kept, notes=(*kept.notes, f"{note} examples"))
 
 
 def _joined(name: str, sheets: Sequence[Sheet], attribute: bool, notes: list[str]) -> Column:

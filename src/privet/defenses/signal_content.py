@@ -218,6 +218,9 @@ def describe(
         "null_dimension": factors.null_dimension,
         "kept": kept,
         "values": values // (bits or 1),
+        "raw_values": operator.inputs,
+        "outputs": operator.constant.shape[0] if isinstance(obfuscator.projection, Local) else operator.outputs,
+        "first_layer_macs": operator.macs,
         "values_per_raw_value": values / (bits or 1) / operator.inputs,
     }
     return found | ({"bits_in_all": values} if bits else {})

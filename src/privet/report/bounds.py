@@ -13,6 +13,7 @@ from privet.report.results import Bound
 from privet.report.runs import INPUT, Runs
 
 DELTA = 0.05
+KNOWN = "hidden_is_group"
 MESSAGES, ERRORS = "victim/messages", "victim/message_errors"
 
 
@@ -33,7 +34,7 @@ def bounds(runs: Runs) -> tuple[Bound, ...]:
 
 def _attribute(runs: Runs, defense: str, attribute: str, classes: int, together: int) -> list[Bound]:
     arrays = runs.first.arrays
-    s, groups, y = arrays[f"victim/hidden/{attribute}"], arrays["victim/groups"], arrays["victim/target"]
+    s, groups, y = arrays[f"victim/hidden/{attribute}"], _groups(runs), arrays["victim/target"]
     names = [str(c) for c in runs.plan["data"]["target"]["classes"]]
     sent = [run.arrays[MESSAGES] for run in runs.of(defense)]
     whole = [certificate.accuracy(m, s, groups, delta=DELTA, bounds=together) for m in sent]
@@ -50,12 +51,19 @@ def _attribute(runs: Runs, defense: str, attribute: str, classes: int, together:
 
 
 def _input(runs: Runs, defense: str, together: int) -> list[Bound]:
-    groups = runs.first.arrays["victim/groups"]
+    groups = _groups(runs)
     found = [
         certificate.squared_error(r.arrays[MESSAGES], r.arrays[ERRORS], groups, delta=DELTA, bounds=together)
         for r in runs.of(defense)
     ]
     return [_bound(runs, defense, INPUT, "squared_error", None, found)] if any(runs.scores(INPUT)) else []
+
+
+def _groups(runs: Runs) -> Array:
+    """Independent units: people, or single examples where the people themselves are what is hidden and stand in every
+    part; the bound is then about new examples of these same people."""
+    own = runs.first.arrays["victim/groups"]
+    return np.arange(len(own)) if KNOWN in runs.plan["data"]["flags"] else own
 
 
 def _bound(runs: Runs, defense: str, attribute: str, metric: str, among: str | None, seeds: list[Certificate]) -> Bound:
@@ -77,7 +85,7 @@ def _bound(runs: Runs, defense: str, attribute: str, metric: str, among: str | N
         max(c.messages for c in seeds),
         int(own[0].record["results"]["message_bits"]),
         worst.informative,
-        worst.scope,
+        worst.scope + ("; for new examples of these same people" if KNOWN in runs.plan["data"]["flags"] else ""),
     )
 
 
