@@ -26,7 +26,7 @@ KEYS = [
 ]  # fmt: skip
 ASKED = ["audit", "--limit", "150", "--effort", "tiny", "--seeds", "2", "--jobs", "1", "--defense", "none"]
 ASKED += ["--defense", "gaussian:sigma=1"]
-VERBS = ("audit", "cuts", "fit", "report", "compare", "defenses", "attacks")
+VERBS = ("audit", "cuts", "fit", "profile", "reproduce", "report", "compare", "defenses", "attacks")
 Capture = pytest.CaptureFixture[str]
 
 

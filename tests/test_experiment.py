@@ -227,3 +227,58 @@ def test_a_network_that_only_export_can_trace(tmp_path: Path) -> None:
     done = trial(setting, CORPUS, NOISY, 0, tmp_path)
     attacks = set(done.record["results"]["selection"]["s"])
     assert {"server_probe", "linear_probe", "mlp_probe", "boosted_trees"} <= attacks
+
+
+TRAINED = replace(SETTING, training="content_training", attacks=("linear_probe",))
+
+
+def test_further_training_makes_another_network_for_all_defenses(tmp_path: Path) -> None:
+    """What a training defense makes of the network is where every defense of the study starts, the reference too."""
+    plain = trial(replace(TRAINED, training=None), CORPUS, "none", 0, tmp_path)
+    done = trial(TRAINED, CORPUS, "none", 0, tmp_path)
+    as_defense = trial(replace(TRAINED, training=None), CORPUS, "content_training", 0, tmp_path)
+    assert len({r.folder for r in (plain, done, as_defense)}) == 3
+    np.testing.assert_array_equal(
+        done.arrays["posterior/s/linear_probe"], as_defense.arrays["posterior/s/linear_probe"]
+    )
+    assert (done.arrays["posterior/s/linear_probe"] != plain.arrays["posterior/s/linear_probe"]).any()
+    assert done.record["results"]["training"]["after"].keys() == done.record["results"]["training"]["before"].keys()
+    assert plain.record["results"]["training"] is None
+    assert len(list((tmp_path / "models").glob("*.safetensors"))) == 2, "one of the task, one trained on from it"
+    other = trial(TRAINED, CORPUS, "signal_content:keep=2,order=singular", 0, tmp_path)
+    chained = trial(
+        replace(TRAINED, training=None), CORPUS, "content_training+signal_content:keep=2,order=singular", 0, tmp_path
+    )
+    np.testing.assert_allclose(
+        other.arrays["table/(target)/answer/accuracy"], chained.arrays["table/(target)/answer/accuracy"], atol=0.05
+    )
+
+
+def test_training_takes_methods_that_train(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"--training takes a defense that trains .* 'gaussian:sigma=1' does not"):
+        experiment.check(replace(SETTING, training="gaussian:sigma=1"))
+    with pytest.raises(SpecError, match="frozen"):
+        trial(replace(TRAINED, freeze="edge", weights=None), CORPUS, "none", 0, tmp_path)
+
+
+def test_the_reference_records_its_content_and_everybody_the_owners_accuracy(tmp_path: Path) -> None:
+    done = trial(SETTING, CORPUS, "none", 0, tmp_path)
+    content = done.record["results"]["content"]
+    assert [layer["layer"] for layer in content["trained"]] == ["fc1.linear", "fc2.linear", "fc3"]
+    assert content["trained"] != content["untrained"]
+    assert all(layer["content"] <= 1e-9 for kind in content.values() for layer in kind)
+    defended = trial(SETTING, CORPUS, "signal_content:keep=1", 0, tmp_path)
+    assert defended.record["results"]["content"] is None
+    for run in (done, defended):
+        assert 0 <= run.record["results"]["task_val_accuracy"] <= 1
+    assert round(done.record["results"]["task_val_accuracy"] * len(CORPUS.task_val)) == pytest.approx(
+        done.record["results"]["task_val_accuracy"] * len(CORPUS.task_val)
+    )
+
+
+def test_a_trial_keeps_the_messages_of_small_payloads(tmp_path: Path) -> None:
+    done = trial(SETTING, CORPUS, "signal_content:keep=1,bits=2", 0, tmp_path)
+    assert done.record["results"]["message_bits"] == 2
+    assert set(done.arrays["victim/messages"].tolist()) <= {0, 1, 2, 3}
+    assert (done.arrays["victim/message_errors"] <= 1).all()
+    assert "victim/messages" not in trial(SETTING, CORPUS, "none", 0, tmp_path).arrays

@@ -73,6 +73,8 @@ def audit(
     group: str | None = None,
     limit: int | None = None,
     on_bad: str = "skip",
+    top: str | None = None,
+    training: str | None = None,
     device: str = "cpu",
     jobs: int = 1,
     out: str | Path | None = None,
@@ -87,10 +89,10 @@ def audit(
     Without `out` the runs are kept in a fresh temporary folder. `listen` hears of every stage, `announce` of the plan
     before the first trial. Raises the errors of `privet.errors`, each with its remedy.
     """
-    source = Source(str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad)
+    source = Source(str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad, top)
     corpus = source.load(loading)
     kept = None if weights is None else str(weights)
-    setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device)
+    setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device, training)
     setting = schedule.with_defaults(setting, corpus)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
     planned = schedule.draw_up(

@@ -27,9 +27,8 @@ CHUNK = 512
 
 
 class Projection(nn.Module):
-    """z [B, *shape] -> alpha [B, k, P]; `expand` is the public view, `lift` what the server computes with.
-
-    singular: s_k of the directions taken, [k]."""
+    """z [B, *shape] -> alpha [B, k P], the P places of a direction side by side; `expand` is the public view, `lift`
+    what the server computes with. singular: s_k of the directions taken, [k]."""
 
     view: tuple[int, ...]
     takes: tuple[int, ...] | None = None
@@ -38,11 +37,11 @@ class Projection(nn.Module):
     base: Tensor
 
     def expand(self, alpha: Tensor) -> Tensor:
-        """alpha' [B, k, P] -> the public view [B, *view]."""
+        """alpha' [B, k P] -> the public view [B, *view]."""
         raise TypeError(f"{type(self).__name__} has no public view")
 
     def lift(self, alpha: Tensor) -> Tensor:
-        """alpha' [B, k, P] -> u' = U S alpha' + W z_bar + constant, [B, *u]."""
+        """alpha' [B, k P] -> u' = U S alpha' + W z_bar + constant, [B, *u]."""
         raise TypeError(f"{type(self).__name__} has no server side")
 
 
@@ -66,13 +65,13 @@ class Flat(Projection):
         self.register_buffer("base", operator(mean.reshape(1, *operator.shape))[0].float())
 
     def forward(self, z: Tensor) -> Tensor:
-        return (z.flatten(1) @ self.basis - self.offset).unsqueeze(2)
+        return F.linear(z.flatten(1), self.basis.T, -self.offset)
 
     def expand(self, alpha: Tensor) -> Tensor:
-        return (self.mean + alpha.squeeze(2) @ self.basis.T).reshape(-1, *self.view)
+        return (self.mean + alpha @ self.basis.T).reshape(-1, *self.view)
 
     def lift(self, alpha: Tensor) -> Tensor:
-        return (alpha.squeeze(2) @ self.weight).reshape(-1, *self.base.shape) + self.base
+        return (alpha @ self.weight).reshape(-1, *self.base.shape) + self.base
 
 
 class Local(Projection):
@@ -100,17 +99,18 @@ class Local(Projection):
 
     def forward(self, z: Tensor) -> Tensor:
         maps = F.conv2d(z, self.kernel, None, self.conv.stride, self.conv.padding, self.conv.dilation)
-        return (maps - self.offset).flatten(2)
+        return (maps - self.offset).flatten(1)
 
     def expand(self, alpha: Tensor) -> Tensor:
         return self.lift(alpha)
 
     def lift(self, alpha: Tensor) -> Tensor:
-        return (self.weight @ alpha).reshape(-1, *self.base.shape) + self.base
+        maps = alpha.reshape(-1, self.weight.shape[1], self.places)
+        return (self.weight @ maps).reshape(-1, *self.base.shape) + self.base
 
 
 class Codec(nn.Module):
-    """alpha [B, k, P] -> what travels -> alpha' [B, k, P]."""
+    """alpha [B, k P] -> what travels -> alpha' [B, k P]."""
 
     signature: tuple[Field, ...]
     noise: tuple[Noise, ...] = ()
@@ -129,14 +129,13 @@ class Plain(Codec):
 
     def __init__(self, kept: int, places: int, dtype: Dtype = "float16") -> None:
         super().__init__()
-        self.size = kept, places
         self.signature = (Field("alpha", dtype, (kept * places,)),)
 
     def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        return (alpha.flatten(1),)
+        return (alpha,)
 
     def decode(self, *tensors: Tensor) -> Tensor:
-        return tensors[0].reshape(-1, *self.size)
+        return tensors[0]
 
 
 class Quantized(Codec):
@@ -158,14 +157,15 @@ class Quantized(Codec):
         self.signature = (Field("code", "bits", (kept * places * self.bits,)),)
 
     def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        code = (alpha.unsqueeze(3) > self.thresholds[:, None]).to(torch.int64).sum(3, keepdim=True)
+        cells = alpha.reshape(-1, *self.size, 1) > self.thresholds[:, None]
+        code = cells.to(torch.int64).sum(3, keepdim=True)
         digits = torch.remainder(torch.div(code, self.powers, rounding_mode="floor"), 2)
         return (digits.flatten(1).to(alpha.dtype),)
 
     def decode(self, *tensors: Tensor) -> Tensor:
         digits = tensors[0].round().to(torch.int64).reshape(-1, *self.size, self.bits)
         code = (digits * self.powers).sum(3)
-        return self.levels.unsqueeze(0).expand(code.shape[0], -1, -1).gather(2, code)
+        return self.levels.unsqueeze(0).expand(code.shape[0], -1, -1).gather(2, code).flatten(1)
 
 
 class Budgeted(Codec):
@@ -176,25 +176,24 @@ class Budgeted(Codec):
 
     def __init__(self, singular: Tensor, places: int, eps: float, dtype: Dtype = "float16") -> None:
         super().__init__()
-        self.size, self.eps = (len(singular), places), eps
+        self.eps = eps
         total = len(singular) * places
         self.register_buffer("singular", singular.repeat_interleave(places).float())
         self.signature = (Field("kept", "float32", (1,)), Field("alpha", dtype, (total,)))
 
     def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        flat = alpha.flatten(1)
-        energy = (flat * self.singular) ** 2
+        energy = (alpha * self.singular) ** 2
         tail = energy.flip(1).cumsum(1).flip(1)  # e_k^2 for k = 0 .. r-1, that is the energy of k+1 .. r
-        kept = (tail > self.eps**2).to(flat.dtype).sum(1, keepdim=True)
-        place = torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=flat.dtype).unsqueeze(0)
+        kept = (tail > self.eps**2).to(alpha.dtype).sum(1, keepdim=True)
+        place = torch.arange(1, alpha.shape[1] + 1, device=alpha.device, dtype=alpha.dtype).unsqueeze(0)
         left = self.eps**2 - (tail - energy)  # at k = m': eps^2 - e_m'^2
-        gamma = torch.minimum(left.clamp_min(0).sqrt() / self.singular, flat.abs())
-        last = flat - gamma * flat.sign()
-        sent = torch.where(place < kept, flat, torch.where(place == kept, last, torch.zeros_like(flat)))
+        gamma = torch.minimum(left.clamp_min(0).sqrt() / self.singular, alpha.abs())
+        last = alpha - gamma * alpha.sign()
+        sent = torch.where(place < kept, alpha, torch.where(place == kept, last, torch.zeros_like(alpha)))
         return kept, sent
 
     def decode(self, *tensors: Tensor) -> Tensor:
-        return tensors[1].reshape(-1, *self.size)
+        return tensors[1]
 
 
 class Strongest(Codec):
@@ -204,20 +203,19 @@ class Strongest(Codec):
 
     def __init__(self, singular: Tensor, places: int, keep: int, dtype: Dtype = "float16") -> None:
         super().__init__()
-        self.size, self.keep = (len(singular), places), keep
+        self.keep = keep
         total = len(singular) * places
         self.register_buffer("singular", singular.repeat_interleave(places).float())
         self.signature = (Field("mask", "bits", (total,)), Field("alpha", dtype, (keep,)))
 
     def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        flat = alpha.flatten(1)
-        index = (flat * self.singular).abs().topk(self.keep, dim=1).indices.sort(dim=1).values
-        return torch.zeros_like(flat).scatter(1, index, 1.0), flat.gather(1, index)
+        index = (alpha * self.singular).abs().topk(self.keep, dim=1).indices.sort(dim=1).values
+        return torch.zeros_like(alpha).scatter(1, index, 1.0), alpha.gather(1, index)
 
     def decode(self, *tensors: Tensor) -> Tensor:
         mask, values = tensors
         index = (mask > 0.5).to(values.dtype).topk(self.keep, dim=1).indices.sort(dim=1).values
-        return torch.zeros_like(mask).scatter(1, index, values).reshape(-1, *self.size)
+        return torch.zeros_like(mask).scatter(1, index, values)
 
 
 class CoefficientObfuscator(Obfuscator):
@@ -280,7 +278,8 @@ def moments(projection: Projection, z: Tensor) -> tuple[Tensor, Tensor]:
     mean = total / len(z)
     for rows in torch.split(z, CHUNK):
         square = square + ((projection(rows).double() - mean) ** 2).sum(0)
-    return mean, (square / max(1, len(z) - 1)).mean(1)
+    by_place = -1, projection.places
+    return mean.reshape(by_place), (square / max(1, len(z) - 1)).reshape(by_place).mean(1)
 
 
 def fraction_of(rank: int, keep: int | float) -> int:

@@ -215,6 +215,9 @@ class Chain:
         for link in self.defenses[:-1]:
             if getattr(link, "moves_cut", False):
                 raise SpecError(f"{registry.method_name(link)!r} moves the cut, so nothing can follow it; put it last")
+        for link in self.defenses[1:]:
+            if getattr(link, "trains_edge", False):
+                raise SpecError(f"{registry.method_name(link)!r} trains the edge half; make it the chain's first")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Fit the links in order. A chain promises nothing: a link's promise may rest on what stood before it."""

@@ -4,11 +4,12 @@ is a room on that way."""
 from __future__ import annotations
 
 import inspect
+import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from privet.auditing import audit, checks, messages
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
 from privet.bounds import certificate
+from privet.content import contents
 from privet.data.corpus import Corpus
 from privet.errors import ModelError, SpecError, unknown
 from privet.run import Run
@@ -28,6 +30,7 @@ from privet.split import Split, split
 from privet.train import Effort, fit_task, inputs
 
 REFERENCE = "none"
+CONTENT_ON = 256  # people of task_val
 Report = Callable[[str, int, int], None] | None
 
 
@@ -44,6 +47,7 @@ class Setting:
     weights: str | None = None
     freeze: str | None = None
     device: str = "cpu"
+    training: str | None = None  # a defense that trains both halves on, whose network all defenses then start from
 
 
 def trial(
@@ -91,6 +95,7 @@ def trial(
             calibration = checks.calibrate(
                 observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device
             )
+    content = _content(model, setting, corpus, seed) if defense == REFERENCE else None
     tables = tabulate(evidence, corpus, observed.answers["victim"], effort.bootstrap)
 
     example = inputs(corpus.victim.x[:1], setting.device)
@@ -107,7 +112,10 @@ def trial(
         "shared_noise": any(n.per == "batch" for n in defended.obfuscator.noise),
         "saturated": observed.saturated,
         "message_bits": observed.message_bits,
+        "task_val_accuracy": audit.owner_accuracy(defended, corpus, seed, setting.device),
         "flags": list(defended.flags),
+        "training": _training_log(setting, corpus, seed, out),
+        "content": content,
         "cut_shape": list(halves.shape),
         "checks": [asdict(c) for c in calibration],
         "left_out": left_out,
@@ -127,35 +135,11 @@ def trial(
 def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, report: Report = None) -> nn.Module:
     """The undefended network of one seed, trained once and kept as safetensors beside the runs (not kept where `out` is
     None)."""
-    effort = Effort.named(setting.effort)
-    weights = Path(setting.weights) if setting.weights else None
-    model = models.load(
-        setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights, seed=seed
-    )
-    identity = {
-        "model": setting.model,
-        "weights": run.file_hash(weights) if weights else None,
-        "code": _source(setting.model),
-        "at": setting.at if setting.freeze in ("edge", "server") else None,
-        "freeze": setting.freeze,
-        "device": setting.device,
-        "effort": asdict(effort) | {"name": ""},
-        "seed": seed,
-        "data": corpus.digest,
-        "versions": run.versions()["privet"],
-    }
-    kept = out / "models" / f"{run.name_of(identity, {})}.safetensors" if out else None
+    kept = _model_file(setting, corpus, seed, out) if out else None
     if kept is None or not _sound(kept):
-        fit_task(
-            model,
-            corpus,
-            effort=effort,
-            seed=seed,
-            frozen=frozen(model, setting, corpus),
-            still=still(model, setting, corpus),
-            device=setting.device,
-            progress=_stage(report, "training the task"),
-        )
+        model, log = _trained(setting, corpus, seed, out, report)
+        if kept and log:
+            run.write_text(kept.with_suffix(".json"), json.dumps(log, allow_nan=False))
     if kept:
         if not _sound(kept):
             run.ensure(kept.parent)
@@ -167,6 +151,96 @@ def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, re
             setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=kept, seed=seed
         )
     return model.to(setting.device).eval()
+
+
+def _trained(
+    setting: Setting, corpus: Corpus, seed: int, out: Path | None, report: Report
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network trained now, and what further training logged; that starts from the network of the task alone."""
+    if setting.training:
+        model = task_model(replace(setting, training=None), corpus, seed, out, report)
+        return model, _train_on(model, setting, corpus, seed, report)
+    weights = Path(setting.weights) if setting.weights else None
+    model = models.load(
+        setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights, seed=seed
+    )
+    fit_task(
+        model,
+        corpus,
+        effort=Effort.named(setting.effort),
+        seed=seed,
+        frozen=frozen(model, setting, corpus),
+        still=still(model, setting, corpus),
+        device=setting.device,
+        progress=_stage(report, "training the task"),
+    )
+    return model, {}
+
+
+def _model_file(setting: Setting, corpus: Corpus, seed: int, out: Path) -> Path:
+    """Where the task network of this setting is kept: its name is the hash of what it depends on."""
+    weights = Path(setting.weights) if setting.weights else None
+    identity = {
+        "model": setting.model,
+        "weights": run.file_hash(weights) if weights else None,
+        "code": _source(setting.model),
+        "at": setting.at if setting.freeze in ("edge", "server") or setting.training else None,
+        "training": _training(setting),
+        "freeze": setting.freeze,
+        "device": setting.device,
+        "effort": asdict(Effort.named(setting.effort)) | {"name": ""},
+        "seed": seed,
+        "data": corpus.digest,
+        "versions": run.versions()["privet"],
+    }
+    return out / "models" / f"{run.name_of(identity, {})}.safetensors"
+
+
+def _train_on(model: nn.Module, setting: Setting, corpus: Corpus, seed: int, report: Report) -> dict[str, Any]:
+    """Let a defense train the network further at the cut, and put the weights back into the whole, in place. Returns
+    what the training logged."""
+    method = defenses.parse(setting.training or "")
+    halves = cut(model.eval(), setting, corpus)
+    done = method.fit(
+        halves,
+        corpus,
+        effort=Effort.named(setting.effort),
+        seed=seed,
+        progress=_stage(report, f"training with {setting.training}"),
+    )
+    trained = done.split
+    weights = trained.edge.state_dict() | trained.server.state_dict()
+    names = model.state_dict().keys()
+    if not names <= weights.keys():
+        lost = ", ".join(sorted(names - weights.keys())[:3])
+        raise ModelError(
+            f"the halves that {setting.training!r} trained cannot be put together again (no weights for {lost}); "
+            f"use it as a defense instead: --defense {setting.training}"
+        )
+    model.load_state_dict({name: weights[name] for name in names})
+    return done.log
+
+
+def _training(setting: Setting) -> list[str | None] | None:
+    """What identifies the further training: its spelling and the file of its method."""
+    if not setting.training:
+        return None
+    method = defenses.parse(setting.training)
+    return [defenses.spell(method), _file(type(method))]
+
+
+def _training_log(setting: Setting, corpus: Corpus, seed: int, out: Path) -> dict[str, Any] | None:
+    file = _model_file(setting, corpus, seed, out).with_suffix(".json") if setting.training else None
+    return cast("dict[str, Any]", json.loads(file.read_text(encoding="utf-8"))) if file and file.is_file() else None
+
+
+def _content(model: nn.Module, setting: Setting, corpus: Corpus, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """The signal content that each layer passes on, beside that of the same network before any training, on the
+    owner's people."""
+    x = inputs(corpus.task_val.x[:CONTENT_ON], setting.device)
+    fresh = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), seed=seed)
+    networks = {"trained": model, "untrained": fresh.to(setting.device)}
+    return {name: [asdict(layer) for layer in contents(network, x)] for name, network in networks.items()}
 
 
 def check(setting: Setting) -> None:
@@ -185,6 +259,13 @@ def check(setting: Setting) -> None:
             f"--freeze {setting.freeze} keeps {setting.model or 'the default network'} as it is drawn "
             f"at random; give --weights"
         )
+    if setting.training:
+        method = defenses.parse(setting.training)
+        if not getattr(method, "trains", False):
+            raise SpecError(
+                f"--training takes a defense that trains the network and sends what it sent before, such as "
+                f"content_training; {setting.training!r} does not: give it as --defense"
+            )
     Effort.named(setting.effort)
     portfolio(Threat.named(setting.threat, setting.side), setting.attacks)
 
@@ -239,6 +320,7 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
         "weights": run.file_hash(Path(setting.weights)) if setting.weights else None,
         "code": _source(setting.model),
         "effort": asdict(Effort.named(setting.effort)),
+        "training": _training(setting),
         "attacks": sorted((name, _file(type(a))) for name, a in portfolio(threat, setting.attacks)[0].items()),
         "defense": defenses.spell(chosen),
         "methods": [_file(type(link)) for link in getattr(chosen, "defenses", (chosen,))],
@@ -248,7 +330,15 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
     }
     return run.name_of(
         identity,
-        {"threat": "server", "side": (), "weights": None, "freeze": None, "device": "cpu", "calibrated": False},
+        {
+            "threat": "server",
+            "side": (),
+            "weights": None,
+            "freeze": None,
+            "device": "cpu",
+            "training": None,
+            "calibrated": False,
+        },
     )
 
 

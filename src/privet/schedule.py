@@ -38,6 +38,7 @@ class Source:
     group: str | None = None
     limit: int | None = None
     on_bad: str = "skip"
+    top: str | None = None
 
     def load(self, progress: Callable[[int, int], None] | None = None) -> Corpus:
         """The corpus; its roles depend on the contents alone."""
@@ -46,7 +47,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that was asked: people, network, cut, defenses, seeds, and how long it may take."""
+    """Everything that was asked: people, network, cut, defenses, seeds, and how long it may take.
+
+    Studies of different names may share the folder `out`: a trial's folder is named by what it depends on, so that they
+    share trained networks and equal trials, too.
+    """
 
     source: Source
     setting: Setting
@@ -56,6 +61,12 @@ class Study:
     jobs: int = 0
     max_minutes: float | None = None
     any_version: bool = False
+    name: str = "study"
+
+    @property
+    def plan(self) -> Path:
+        """The file that says which trials belong to this study."""
+        return self.out / f"{self.name}.json"
 
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= 1000:
@@ -86,7 +97,7 @@ class Schedule:
         return trial == self.trials[0]
 
     def json(self) -> dict[str, Any]:
-        """`study.json`: enough to make the report again without the data."""
+        """What `Study.plan` holds: enough to make the report again without the data."""
         study = self.study
         threat = Threat.named(study.setting.threat, study.setting.side)
         listed = list(dict.fromkeys(d for d, _ in self.trials))
@@ -97,7 +108,8 @@ class Schedule:
             "folder": str(study.out),
             "data": data.describe(self.corpus),
             "data_digest": self.corpus.digest,
-            "model": study.setting.model,
+            "model": study.setting.model
+            + (f", trained on with {study.setting.training}" if study.setting.training else ""),
             "at": study.setting.at,
             "threat": threat.describe(),
             "effort": study.setting.effort,
@@ -164,7 +176,8 @@ def command(study: Study, corpus: Corpus) -> str:
     words += [w for a in setting.attacks for w in ("--attack", a)]
     optional = {
         "--weights": setting.weights, "--freeze": setting.freeze, "--resize": source.resize, "--aux": source.aux,
-        "--victims": source.victims, "--group": source.group, "--limit": source.limit,
+        "--victims": source.victims, "--group": source.group, "--limit": source.limit, "--top": source.top,
+        "--training": setting.training,
         "--on-bad": None if source.on_bad == "skip" else source.on_bad,
         "--device": None if setting.device == "cpu" else setting.device,
     }  # fmt: skip
@@ -174,8 +187,9 @@ def command(study: Study, corpus: Corpus) -> str:
     return shlex.join(words)
 
 
-def estimate(planned: Schedule) -> float:
-    """A rough number of seconds that the missing trials will take, from a few timed steps on this machine."""
+def estimate(planned: Schedule, *, trained: bool = False) -> float:
+    """A rough number of seconds that the missing trials will take, from a few timed steps on this machine; `trained`
+    where another study makes the task networks."""
     study, corpus = planned.study, planned.corpus
     missing = len(planned.trials) - len(planned.finished)
     if not missing:
@@ -183,9 +197,12 @@ def estimate(planned: Schedule) -> float:
     effort = Effort.named(study.setting.effort)
     with one_thread():
         per_example = _seconds_per_example(study, corpus)
-    untrained = study.setting.freeze == "both"
     seeds = {s for t, s in planned.trials if (t, s) not in planned.finished}
-    training = 0 if untrained else len(seeds) * effort.task_epochs * len(corpus.task_train) * per_example
+    untrained = trained or study.setting.freeze == "both"
+    passes = (0 if untrained else effort.task_epochs) + (effort.task_epochs if study.setting.training else 0)
+    training = len(seeds) * passes * len(corpus.task_train) * per_example
+    fitted = sum(t not in planned.finished and t[0] != REFERENCE for t in planned.trials)
+    training += fitted * effort.tune_epochs * len(corpus.task_train) * per_example
     epochs, _ = effort.attack_schedule("attribute", len(corpus.aux_train))
     drawn, _ = effort.attack_schedule("reconstruct", len(corpus.aux_train))
     attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(

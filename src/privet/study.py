@@ -23,6 +23,7 @@ from privet.errors import RunError
 from privet.experiment import REFERENCE
 from privet.report import rows
 from privet.report.results import Results
+from privet.report.runs import Runs
 from privet.schedule import Schedule, Study
 from privet.train import one_thread
 
@@ -44,10 +45,16 @@ Listener = Callable[[Event], None]
 def execute(planned: Schedule, listen: Listener | None = None) -> Results:
     """Run what is missing, then read everything back. Ctrl-C and --max-minutes end early with the best answer so
     far."""
+    perform(planned, listen)
+    return collect(planned.study.plan, any_version=planned.study.any_version)
+
+
+def perform(planned: Schedule, listen: Listener | None = None) -> bool:
+    """Run what is missing; whether every trial is there in the end."""
     study = planned.study
     with run.locked(study.out):
         run.sweep(study.out / "runs")
-        run.write_text(study.out / "study.json", json.dumps(planned.json(), indent=1, allow_nan=False))
+        run.write_text(study.plan, json.dumps(planned.json(), indent=1, allow_nan=False))
         todo = [t for t in planned.trials if t not in planned.finished]
         jobs = min(study.jobs or os.cpu_count() or 1, max(1, len(todo)))
         started = time.monotonic()
@@ -60,11 +67,12 @@ def execute(planned: Schedule, listen: Listener | None = None) -> Results:
         except KeyboardInterrupt:
             if listen:
                 listen(Event("study", "stopped; reporting what is finished", ended=True))
-        return collect(study.out, any_version=study.any_version)
+        return all((study.out / "runs" / planned.names[t] / "run.json").is_file() for t in planned.trials)
 
 
 def collect(out: Path, *, any_version: bool = False) -> Results:
-    """The results of a study's folder, made again from its runs."""
+    """The results of a study's folder (or of its plan, a .json file in a folder of several), made again from its
+    runs."""
     read = runs(out, any_version=any_version)
     try:
         return rows.results(read.plan, read.runs)
@@ -74,12 +82,15 @@ def collect(out: Path, *, any_version: bool = False) -> Results:
         ) from problem
 
 
-def runs(out: Path, *, any_version: bool = False) -> rows.Runs:
-    """The plan and the finished trials of a study's folder; RunError where it is not one."""
+def runs(out: Path, *, any_version: bool = False) -> Runs:
+    """The plan and the finished trials of a study's folder, or of its plan; RunError where it is not one."""
+    plan = out if out.is_file() else out / "study.json"
+    if not plan.is_file() and (several := sorted(str(p) for p in out.glob("study-*.json"))):
+        raise RunError(f"{out} holds several studies; give the plan of one: {', '.join(several)}")
     try:
-        stored = json.loads((out / "study.json").read_text(encoding="utf-8"))
-        stored["folder"] = str(out)
-        return rows.Runs(stored, rows.read_runs(stored, out, any_version=any_version))
+        stored = json.loads(plan.read_text(encoding="utf-8"))
+        stored["folder"] = str(plan.parent)
+        return Runs(stored, rows.read_runs(stored, plan.parent, any_version=any_version))
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise RunError(
             f"{out} is not the folder of a study ({type(problem).__name__}: {problem}); give the --out of an audit"

@@ -88,7 +88,8 @@ def test_distortion_is_the_dropped_energy(data: Corpus, cut: str, more: str, ord
     """Lemma 4, sums over the rank: ||W (z - z')||^2 = sum_{k > m'} s_k^2 alpha_k^2 (by place, for a convolution)."""
     error, _, z = distortion(data, cut, f"keep={keep},order={order}{more}")
     whole, _, _ = exact(data, cut, f"keep=free,order={order}{more}")
-    parts = (whole.projection(z) * whole.projection.singular[:, None]) ** 2
+    alpha = whole.projection(z).reshape(len(z), -1, whole.projection.places)
+    parts = (alpha * whole.projection.singular[:, None]) ** 2
     torch.testing.assert_close(error**2, parts[:, keep:].sum((1, 2)), atol=1e-9, rtol=1e-5)
 
 
@@ -103,13 +104,13 @@ def test_alpha_is_what_the_server_would_see(data: Corpus, cut: str, more: str) -
         images = projection.weight  # row k is s_k u_k
         difference = wz - (projection.base.flatten() - find(SPLITS[cut]().server, z.shape[1:]).constant.flatten())
         wanted = difference @ images.T / projection.singular**2
-        torch.testing.assert_close(projection(z).squeeze(2), wanted, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(projection(z), wanted, atol=1e-5, rtol=1e-4)
     else:
         assert isinstance(projection, Local)
         difference = wz.reshape(len(z), *projection.base.shape) - (
             projection.base - find(SPLITS[cut]().server, z.shape[1:]).constant
         )
-        wanted = torch.einsum("ok,bohw->bkhw", projection.weight / projection.singular**2, difference).flatten(2)
+        wanted = torch.einsum("ok,bohw->bkhw", projection.weight / projection.singular**2, difference).flatten(1)
         torch.testing.assert_close(projection(z), wanted, atol=1e-5, rtol=1e-4)
 
 
@@ -151,7 +152,7 @@ def test_sample_order_keeps_each_samples_own(data: Corpus) -> None:
     mask, values = obfuscator.encode(z)
     assert (mask.sum(1) == 3).all()
     assert len(torch.unique(mask, dim=0)) > 1
-    energy = (obfuscator.projection(z).squeeze(2) * obfuscator.projection.singular).abs()
+    energy = (obfuscator.projection(z) * obfuscator.projection.singular).abs()
     best = energy.sort(dim=1, descending=True).values[:, :3]
     torch.testing.assert_close((energy * mask).sort(dim=1, descending=True).values[:, :3], best)
     fixed, _, _ = distortion(data, "vector", "keep=3")
@@ -180,7 +181,7 @@ def test_theorem_1_keeps_as_few_as_it_may(data: Corpus) -> None:
     """m' = min{k: e_k <= eps}: one fewer would exceed the budget, and nothing behind m' is sent."""
     obfuscator, z, _ = exact(data, "vector", "eps=0.3,order=singular")
     kept, alpha = obfuscator.encode(z)
-    energy = (obfuscator.projection(z).squeeze(2) * obfuscator.projection.singular) ** 2
+    energy = (obfuscator.projection(z) * obfuscator.projection.singular) ** 2
     for count, row, own in zip(kept.squeeze(1).int().tolist(), energy, alpha, strict=True):
         assert row[count:].sum().sqrt() <= 0.3 * (1 + 1e-9)
         assert count == 0 or row[count - 1 :].sum().sqrt() > 0.3
@@ -253,8 +254,8 @@ def test_bits(data: Corpus, cut: str, more: str, bits: int) -> None:
     alpha = codec.decode(*defended.tensors(payload))
     with torch.no_grad():
         own = defended.obfuscator.projection(defended.split.edge(pictures(30)))
-    nearest = (own.unsqueeze(3) - codec.levels[:, None]).abs().argmin(3)
-    wanted = codec.levels.unsqueeze(0).expand(30, -1, -1).gather(2, nearest)
+    nearest = (own.reshape(30, 2, places, 1) - codec.levels[:, None]).abs().argmin(3)
+    wanted = codec.levels.unsqueeze(0).expand(30, -1, -1).gather(2, nearest).flatten(1)
     assert (alpha == wanted).float().mean() > 0.99, "the nearest level, but for rounding at the border"
 
 

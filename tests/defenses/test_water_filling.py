@@ -115,7 +115,7 @@ def test_places_of_a_convolution_add_up(data: Corpus) -> None:
         alpha = obfuscator.projection(z).double()
     gains, noise = (getattr(obfuscator.codec, name).double() for name in ("gains", "deviation"))
     each = 0.5 * torch.log1p(gains**2 * alpha.var(0) / noise**2)
-    assert alpha.shape[2] == 4
+    assert obfuscator.projection.places == 4
     assert defended.log["nats"] >= float(each.sum())
     assert defended.log["nats"] < 2 * float(each.sum())
 
@@ -220,16 +220,16 @@ def test_no_guess_beats_the_promise() -> None:
     basis = obfuscator.projection.basis
     with torch.no_grad():
         z = predict(vector_split().edge, corpus().task_train.x)
-        spread = obfuscator.projection(z).squeeze(2).std(0)
+        spread = obfuscator.projection(z).std(0)
         alpha = spread * torch.randn(50_000, len(spread), generator=torch.Generator().manual_seed(0))
-        noise = torch.randn(50_000, len(spread), 1, generator=torch.Generator().manual_seed(1))
+        noise = torch.randn(50_000, len(spread), generator=torch.Generator().manual_seed(1))
         sent = obfuscator.encode(obfuscator.projection.mean + alpha @ basis.T, noise)[0]
     gains, deviation = obfuscator.codec.gains, obfuscator.codec.deviation
     best = int((gains.squeeze() * spread / deviation.squeeze()).argmax())
     right = float(((sent[:, best] > 0) == (alpha[:, best] > 0)).float().mean())
     most = 1 - defended.log["least_error_on_a_balanced_binary"]
     assert 0.55 < right < most
-    assert float((((gains[:, 0] * alpha)[:, best] > 0) == (alpha[:, best] > 0)).float().mean()) > most
+    assert float((((gains * alpha)[:, best] > 0) == (alpha[:, best] > 0)).float().mean()) > most
 
 
 @pytest.mark.parametrize("distortion", [0, 1, -0.1, 1.5, math.nan, math.inf])

@@ -183,6 +183,17 @@ def observe(
     )
 
 
+def owner_accuracy(defended: Defended, corpus: Corpus, seed: int, device: torch.device | str = "cpu") -> float:
+    """Accuracy of the target on the owner's own task_val, by the halves that ship: what an operating point may be
+    chosen by."""
+    part, generator = corpus.task_val, np.random.default_rng([seed, 8])
+    z, right = predict(defended.split.edge, part.x, device), []
+    for rows, y in zip(torch.split(z, FRAME), torch.split(torch.from_numpy(part.y), FRAME), strict=True):
+        payload = defended.pack(rows.to(device), defended.draw(len(rows), generator))
+        right.append((defended.server(payload, device).argmax(1).cpu() == y)[y >= 0])
+    return float(torch.cat(right).float().mean())
+
+
 def of_people(views: Sequence[View], people: Array) -> Sequence[View]:
     """The same draws, of some of the people."""
     rows = torch.from_numpy(people)

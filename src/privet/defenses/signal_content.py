@@ -202,7 +202,7 @@ def quantizer(projection: Projection, z: Tensor, levels: int) -> Tensor:
     """The levels [k, levels] that serve the owner's coefficients best."""
     device = projection.singular.device
     alpha = torch.cat([projection(rows.to(device)).cpu() for rows in torch.split(z, 512)])
-    values = alpha.permute(1, 0, 2).flatten(1).double().numpy()
+    values = alpha.reshape(len(alpha), -1, projection.places).permute(1, 0, 2).flatten(1).double().numpy()
     step = max(1, values.shape[1] // QUANTIZED_ON)
     return torch.from_numpy(np.stack([lloyd(row[::step], levels) for row in values])).to(device)
 

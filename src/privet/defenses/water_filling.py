@@ -46,17 +46,16 @@ class Noisy(Codec):
 
     def __init__(self, gains: Tensor, deviation: Tensor, places: int) -> None:
         super().__init__()
-        self.size = len(gains), places
-        self.register_buffer("gains", gains.float().unsqueeze(1))
-        self.register_buffer("deviation", deviation.float().unsqueeze(1))
+        self.register_buffer("gains", gains.float().repeat_interleave(places))
+        self.register_buffer("deviation", deviation.float().repeat_interleave(places))
         self.signature = (Field("alpha", "float16", (len(gains) * places,)),)
-        self.noise = (Noise("xi", self.size),)
+        self.noise = (Noise("xi", (len(gains) * places,)),)
 
     def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        return ((self.gains * alpha + self.deviation * noise[0]).flatten(1),)
+        return (self.gains * alpha + self.deviation * noise[0],)
 
     def decode(self, *tensors: Tensor) -> Tensor:
-        return tensors[0].reshape(-1, *self.size)
+        return tensors[0]
 
 
 class Received(nn.Module):

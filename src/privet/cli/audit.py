@@ -1,0 +1,137 @@
+"""`privet audit`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from privet.cli.options import (
+    AnyVersion,
+    At,
+    Data,
+    Device,
+    EffortName,
+    Freeze,
+    Group,
+    Hidden,
+    Jobs,
+    Json,
+    Limit,
+    MaxMinutes,
+    Model,
+    OnBad,
+    Resize,
+    Seeds,
+    Target,
+    Top,
+    Training,
+    Weights,
+)
+from privet.cli.root import PIPED, err
+
+if TYPE_CHECKING:
+    from privet.api import Answer
+    from privet.schedule import Schedule
+
+EXAMPLE = (
+    r"Example: privet audit --data faces/ --target gender --hidden race --defense none --defense "
+    r"signal_content:keep=8 --out audit"
+)
+
+
+def audit(
+    data: Data = "digits",
+    target: Target = None,
+    hidden: Hidden = [],  # noqa: B006
+    defense: Annotated[
+        list[str], typer.Option(help="name:option=value,... ; + chains; repeat it (privet defenses lists them)")
+    ] = ["none"],  # noqa: B006
+    model: Model = "",
+    at: At = "",
+    weights: Weights = None,
+    freeze: Freeze = None,
+    attack: Annotated[list[str], typer.Option(help="only these attacks [all that the threat grants]")] = [],  # noqa: B006
+    threat: Annotated[str, typer.Option(help="server, eavesdropper, few_labels or repeated")] = "server",
+    side: Annotated[
+        list[str], typer.Option(help="attribute of a victim that the adversary knows already; repeat it")
+    ] = [],  # noqa: B006
+    effort: EffortName = "standard",
+    seeds: Seeds = 3,
+    resize: Resize = None,
+    aux: Annotated[str | None, typer.Option(help="data set of the adversary's own, same layout")] = None,
+    victims: Annotated[str | None, typer.Option(help="data set of the victims, same layout")] = None,
+    group: Group = None,
+    limit: Limit = None,
+    top: Top = None,
+    training: Training = None,
+    on_bad: OnBad = "skip",
+    device: Device = "cpu",
+    jobs: Jobs = 0,
+    max_minutes: MaxMinutes = None,
+    fail_if: Annotated[
+        list[str],
+        typer.Option(
+            help="[ATTRIBUTE.][METRIC.]QUANTITY>NUMBER[@upper|@lower]: exit with 3 if a headline finding is so. "
+            "Quantities: advantage (value minus floor), normalized (share of the undefended leakage), certified (what "
+            "no attacker exceeds; 1 where a payload has too many bits for a bound), utility, or a "
+            "metric: accuracy, balanced_accuracy, auc, bits, coverage_at_95_precision, tpr_at_1_fpr, psnr, ssim. "
+            "advantage alone judges accuracy (PSNR for input); auc.advantage>0.1 judges AUC"
+        ),
+    ] = [],  # noqa: B006
+    any_version: AnyVersion = False,
+    out: Annotated[Path, typer.Option(help="folder for runs and report.html; the same command again resumes")] = Path(
+        "privet-out"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Train, cut, defend, attack with fresh adversaries, and report what is useful, what still leaks, and how sure that
+    is."""
+    from privet import api
+    from privet.report import gates
+    from privet.screen import Screen
+
+    conditions = [gates.parse(text) for text in fail_if]
+
+    def announce(planned: Schedule) -> None:
+        for gate in conditions:
+            gates.known(gate, (*planned.corpus.hidden, "input"))
+        screen.announce(planned)
+
+    with Screen(err) as screen:
+        answer = api.audit(
+            data, model, target=target, hidden=hidden, defenses=defense, at=at, weights=weights, freeze=freeze,
+            attacks=attack, threat=threat, side=side, effort=effort, seeds=seeds, resize=resize, aux=aux,
+            victims=victims, group=group, limit=limit, on_bad=on_bad, top=top, training=training,
+            device=device, jobs=jobs, out=out, max_minutes=max_minutes, any_version=any_version,
+            listen=screen.listen, announce=announce, loading=screen.loading,
+        )  # fmt: skip
+    show(answer, as_json)
+    failures = [sentence for gate in conditions for sentence in gates.check(gate, answer.results)]
+    for sentence in failures:
+        err.print(f"[red]failed[/] {sentence}", highlight=False, soft_wrap=True)
+    if failures:
+        raise typer.Exit(3)
+
+
+def show(answer: Answer, as_json: bool) -> None:
+    """The findings on standard output: JSON lines, or the table; the rest on standard error."""
+    from privet.report import tables
+
+    if as_json:
+        for row in answer.rows:
+            sys.stdout.write(json.dumps(row.json(), allow_nan=False) + "\n")
+        sys.stdout.flush()
+    # A file or a pipe has no width of its own: take enough that attack and flags stand in the row.
+    wide = None if (sys.stderr if as_json else sys.stdout).isatty() else PIPED
+    Console(stderr=as_json, width=wide).print(tables.console(answer.results))
+    if answer.results.unfinished:
+        err.print(
+            f"[yellow]unfinished[/] {len(answer.results.unfinished)} trials are missing; the same command goes on "
+            "where it stopped"
+        )
+    err.print(f"report: {answer.report}", highlight=False, soft_wrap=True)

@@ -1,0 +1,206 @@
+"""Reproduce a paper: commit the criteria, run the studies that the claims need, judge, and write the page.
+
+Everything lies in one folder: trials and trained networks are shared by all studies, and running again goes on where it
+stopped."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from privet import schedule, study
+from privet.data.corpus import Corpus
+from privet.errors import SpecError
+from privet.experiment import REFERENCE, Setting
+from privet.recipes.claims import Grid, Judgement, Recipe, Where, judge
+from privet.recipes.commitment import Change, commit
+from privet.recipes.evidence import Evidence
+from privet.schedule import Schedule, Source, Study
+from privet.study import Event, Listener
+
+Loading = Callable[[int, int], None]
+SHORT = 40.0  # seconds of a study that are not worth processes of their own
+
+
+@dataclass(frozen=True)
+class Work:
+    """What will be run: the studies by key, why others are not, and about how many seconds it takes."""
+
+    studies: Mapping[str, Schedule]
+    absent: Mapping[str, str]
+    seconds: float
+
+    @property
+    def trials(self) -> int:
+        """All trials, each once."""
+        return len(self._names())
+
+    @property
+    def finished(self) -> int:
+        """Trials that are there already."""
+        return len({p.names[t] for p in self.studies.values() for t in p.finished})
+
+    def _names(self) -> set[str]:
+        return {name for planned in self.studies.values() for name in planned.names.values()}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A paper's claims, judged, with everything that the page shows."""
+
+    recipe: Recipe
+    grid: Grid
+    where: Where
+    evidence: Evidence
+    judgements: tuple[Judgement, ...]
+    changes: tuple[Change, ...]
+    command: str
+    only: tuple[str, ...] = ()
+    seconds: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+
+def plan(recipe: Recipe, grid: Grid, where: Where, only: Sequence[str] = (), loading: Loading | None = None) -> Work:
+    """Draw up the studies that the chosen claims need, checked before any time is spent.
+
+    SpecError where none of them can be run here, with what is missing."""
+    if where.data is not None and not where.data.is_dir():
+        raise SpecError(f"there is no folder {where.data}; give --data DIR, a folder that holds the named sets")
+    needed = {key for claim in recipe.chosen(only) for key in claim.needs}
+    needed |= {key for figure in recipe.figures if figure.id in only for key in figure.needs}
+    asked = {key: s for key, s in recipe.studies(grid, where).items() if key in needed}
+    absent = {key: why for key, s in asked.items() if (why := where.lacks(s))}
+    if len(absent) == len(asked):
+        reasons = "; ".join(dict.fromkeys(absent.values())) or "none of these claims belongs to it"
+        raise SpecError(f"nothing of {recipe.name} can be run with --effort {grid.name}: {reasons}")
+    corpora: dict[Source, Corpus] = {}
+    planned = {}
+    for key, one in asked.items():
+        if key not in absent:
+            if one.source not in corpora:
+                corpora[one.source] = one.source.load(loading)
+            named = _named(one, key, where)
+            setting = schedule.with_defaults(named.setting, corpora[one.source])
+            planned[key] = schedule.draw_up(replace(named, setting=setting), corpora[one.source])
+    return Work(planned, absent, _seconds(planned))
+
+
+def study_name(key: str) -> str:
+    """The name of a study's plan in the shared folder."""
+    return "study-" + "".join(c if c.isalnum() else "-" for c in key)
+
+
+def _named(one: Study, key: str, where: Where) -> Study:
+    """The study in the shared folder, under a name of its own."""
+    return replace(
+        one, out=where.out, jobs=where.jobs, any_version=where.any_version, name=study_name(key),
+        setting=replace(one.setting, device=where.device),
+    )  # fmt: skip
+
+
+def _seconds(planned: Mapping[str, Schedule]) -> float:
+    """The sum over studies; a task network that several of them share is trained once, equal trials are run once."""
+    total, trained, met = 0.0, set[tuple[Source, Setting]](), set[str]()
+    for one in planned.values():
+        network = (
+            one.study.source,
+            replace(one.study.setting, at="", threat="server", side=(), attacks=(), training=None),
+        )
+        known = _with(one, met)
+        total += schedule.estimate(known, trained=network in trained)
+        trained.add(network)
+        met |= set(one.names.values())
+    return total
+
+
+def _with(one: Schedule, met: set[str]) -> Schedule:
+    """The schedule with the trials that other studies run as well counted as finished."""
+    return replace(one, finished=one.finished | {t for t in one.trials if one.names[t] in met})
+
+
+def reproduce(
+    recipe: Recipe,
+    grid: Grid,
+    where: Where,
+    *,
+    only: Sequence[str] = (),
+    max_minutes: float | None = None,
+    listen: Listener | None = None,
+    announce: Callable[[Work], None] | None = None,
+    loading: Loading | None = None,
+) -> Reproduction:
+    """Judge a paper's claims on runs of this machine; finished runs are kept and found again.
+
+    `announce` hears of the plan with its estimate before the first trial. Ctrl-C and `max_minutes` end early: what is
+    not finished then is said to be missing. Raises the errors of `privet.errors`, each with its remedy."""
+    if max_minutes is not None and not max_minutes > 0:
+        raise SpecError(f"--max-minutes must be positive, got {max_minutes}")
+    work = plan(recipe, grid, where, only, loading)
+    if announce:
+        announce(work)
+    changes = commit(where.out, recipe, grid)
+    started = time.monotonic()
+    absent, stopped = dict(work.absent), False
+    for key, planned in work.studies.items():
+        left = None if max_minutes is None else max_minutes - (time.monotonic() - started) / 60
+        if stopped or (left is not None and left <= 0):
+            stopped = True
+        else:
+            stopped = not study.perform(_due(planned, left), _labelled(listen, key))
+    evidence = gather(work.studies, absent)
+    judged = tuple(judge(recipe, evidence, only))
+    seconds = sum(
+        r.record["seconds"] for r in {r.folder: r for k in evidence.studies.values() for r in k.runs.values()}.values()
+    )
+    return Reproduction(
+        recipe, grid, where, evidence, judged, changes, command(recipe, grid, where, only), tuple(only), seconds
+    )
+
+
+def gather(studies: Mapping[str, Schedule], absent: Mapping[str, str]) -> Evidence:
+    """Read back what is finished; a study without its undefended reference is absent, with the reason."""
+    found, missing = {}, dict(absent)
+    for key, planned in studies.items():
+        if any(defense == REFERENCE for defense, _ in _there(planned)):
+            found[key] = study.runs(planned.study.plan, any_version=planned.study.any_version)
+        else:
+            missing[key] = "not finished when the run was stopped; run the same command again to finish it"
+    return Evidence(found, missing)
+
+
+def _due(planned: Schedule, minutes: float | None) -> Schedule:
+    """The schedule as it stands now: trials that an earlier study has finished meanwhile are found, and what is short
+    runs in this process, because others take seconds to start."""
+    one = planned.study
+    now = replace(planned, finished=_there(planned))
+    alone = one.jobs == 0 and schedule.estimate(replace(now, study=replace(one, jobs=1))) < SHORT
+    return replace(now, study=replace(one, max_minutes=minutes, jobs=1 if alone else one.jobs))
+
+
+def _there(planned: Schedule) -> set[tuple[str, int]]:
+    return {t for t in planned.trials if (planned.study.out / "runs" / planned.names[t] / "run.json").is_file()}
+
+
+def _labelled(listen: Listener | None, key: str) -> Listener | None:
+    if listen is None:
+        return None
+    return lambda event: listen(Event(f"{event.trial} [{key}]", event.text, event.done, event.total, event.ended))
+
+
+def command(recipe: Recipe, grid: Grid, where: Where, only: Sequence[str] = ()) -> str:
+    """The command line that does this again."""
+    words = ["privet", "reproduce", recipe.name]
+    words += ["--data", str(where.data)] if where.data else []
+    words += ["--effort", grid.name, "--seeds", str(grid.seeds)]
+    words += [w for name in only for w in ("--only", name)]
+    words += ["--as-published"] if grid.as_published else []
+    words += ["--device", where.device] if where.device != "cpu" else []
+    return shlex.join([*words, "--out", str(where.out)])
+
+
+def default_folder(recipe: Recipe, grid: Grid) -> Path:
+    """Where a reproduction goes when nothing is said: a folder of its own for each paper and grid."""
+    return Path(f"privet-{recipe.name}-{grid.name}{'-as-published' if grid.as_published else ''}")
