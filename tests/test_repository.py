@@ -166,7 +166,7 @@ def test_commands_of_the_pages_exist() -> None:
 
 
 def test_options_of_the_prose_exist() -> None:
-    everything = "".join(helped(verb) for verb in ("audit", "cuts", "fit", "report", "compare"))
+    everything = "".join(helped(verb) for verb in ("audit", "cuts", "fit", "profile", "reproduce", "report", "compare"))
     ours = everything + "--heavy --check --to"
     for page in PAGES:
         for option in re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", page.read_text()):

@@ -245,28 +245,40 @@ class LiftedServer(nn.Module):
         return self.rest(self.projection.lift(self.codec.decode(*tensors)))  # type: ignore[no-any-return]
 
 
-def lloyd(values: Floats, levels: int) -> Floats:
-    """The levels [levels] of a scalar quantizer with the least squared error on values [N] (Lloyd 1982), rising.
-
-    Starts at quantiles; where there are fewer distinct values than levels, the last level repeats."""
+def lloyd(values: Floats, levels: int, weights: Floats | None = None) -> Floats:
+    """The levels [levels] of a scalar quantizer with the least (weighted) squared error on values [N] (Lloyd 1982),
+    rising. Starts at quantiles; where there are fewer distinct values than levels, the last level repeats."""
+    weight = np.ones(len(values)) if weights is None else weights
     distinct = np.unique(values)
     if len(distinct) <= levels:
         return np.concatenate([distinct, np.full(levels - len(distinct), distinct[-1])])
-    found = np.quantile(distinct if len(distinct) < 4 * levels else values, (np.arange(levels) + 0.5) / levels)
-    found = (
-        np.unique(found)
-        if len(np.unique(found)) == levels
-        else distinct[np.linspace(0, len(distinct) - 1, levels, dtype=int)]
-    )
+    order = np.argsort(values, kind="stable")
+    share = (weight[order].cumsum() - 0.5 * weight[order]) / weight.sum()
+    found = np.unique(np.interp((np.arange(levels) + 0.5) / levels, share, values[order]))
+    if len(found) < levels:
+        found = distinct[np.linspace(0, len(distinct) - 1, levels, dtype=int)]
     for _ in range(LLOYD_ROUNDS):
         cell = np.searchsorted((found[1:] + found[:-1]) / 2, values, side="left")
-        count = np.bincount(cell, minlength=levels)
-        total = np.bincount(cell, weights=values, minlength=levels)
-        fresh = np.where(count > 0, total / np.maximum(count, 1), found)
+        mass = np.bincount(cell, weights=weight, minlength=levels)
+        total = np.bincount(cell, weights=weight * values, minlength=levels)
+        fresh = np.where(mass > 0, total / np.where(mass > 0, mass, 1), found)
         if np.allclose(fresh, found, rtol=0, atol=1e-9 * float(np.ptp(distinct))):
             break
         found = np.sort(fresh)
     return found
+
+
+def sensitivity(projection: Projection, rest: nn.Module, alpha: Tensor) -> Tensor:
+    """How much the server's answer turns on each coefficient, [B, k P]: the diagonal of its Fisher information,
+
+    F_j = sum_c p_c (d log p_c / d alpha_j)^2,   so that   KL(p || p') ~ 1/2 sum_j F_j (alpha_j - alpha'_j)^2"""
+    own = alpha.detach().requires_grad_(True)
+    log_p = rest(projection.lift(own)).log_softmax(1)
+    total = torch.zeros_like(own)
+    for c in range(log_p.shape[1]):
+        (slope,) = torch.autograd.grad(log_p[:, c].sum(), own, retain_graph=c + 1 < log_p.shape[1])
+        total += log_p[:, c : c + 1].detach().exp() * slope.square()
+    return total
 
 
 def moments(projection: Projection, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -638,17 +638,20 @@ def test_the_command(
 def test_what_could_not_be_run_is_told(
     toy: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No object for a claim that was not run, unless it is asked for by name; on the screen it always stands."""
+    """A claim that was not run is an object all the same: inconclusive, with the reason in its parts."""
     monkeypatch.setattr(recipes, "load", lambda name: toy)
     words = ["reproduce", "toy", "--seeds", 1, "--jobs", 1, "--max-minutes", 1e-9, "--out", tmp_path, "--json"]
     assert privet(*words) == 0
     told, err = capsys.readouterr()
-    assert [json.loads(line)["claim"] for line in told.splitlines()] == ["t6"]
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert [line["claim"] for line in lines] == ["t1", "t2", "t3", "t4", "t5", "t6"]
+    assert [line["verdict"] for line in lines] == ["inconclusive"] * 5 + ["reproduced"]
+    assert all(part["missing"] for part in lines[0]["measured"]["fresh"])
     assert "not run" in err
     assert "not measured t1" in err
     assert privet(*words, "--only", "t1") == 0
     (found,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert (found["claim"], found["verdict"]) == ("t1", "not run")
+    assert (found["claim"], found["verdict"]) == ("t1", "inconclusive")
 
 
 @pytest.mark.parametrize(

@@ -91,15 +91,13 @@ def _list(as_json: bool) -> None:
 
 
 def _show(done: Reproduction, as_json: bool) -> None:
-    """Verdicts on standard output, as JSON lines or as a table; what could not be run is in the table, and among the
-    lines where it was asked for by name."""
+    """Verdicts on standard output, as JSON lines or as a table, one for each claim; what could not be run says so."""
     from rich.table import Table
     from rich.text import Text
 
     if as_json:
         for judged in done.judgements:
-            if judged.ran or judged.claim.id in done.only:
-                sys.stdout.write(json.dumps(judged.json(), allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(judged.json(), allow_nan=False) + "\n")
         sys.stdout.flush()
     table = Table(
         "claim", "where", "reported", "data", "as published", "fresh adversaries", title=done.recipe.paper.title

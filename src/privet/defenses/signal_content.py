@@ -8,8 +8,8 @@ How much is kept: `keep=8` (a number m'), `keep=0.5` (a share of the rank), `kee
 the server), `tail=0.01` (as many as leave that share of the signal's energy behind), `eps=1.0` (Theorem 1: per sample
 as few as this distortion of the server's first pre-activation allows). In which order: `singular` (the paper's, by
 s_k, around z_bar = 0), `energy` (by s_k^2 Var(alpha_k) over the owner's data), `sample` (per sample by s_k |alpha_k|;
-a mask travels). `bits=2` sends each coefficient as one of four cells fitted on the owner's data: a payload of a few
-bits, for which `privet.bounds.certificate` bounds every attacker.
+a mask travels). `bits=2` sends each coefficient as one of four cells, fitted on the owner's data so that the server's
+answer changes least: a payload of a few bits, for which `privet.bounds.certificate` bounds every attacker.
 
 Sending all r coefficients is sending W z: it moves the cut past one linear map and hides no more than that. For a
 convolution, `conv=location` takes the coefficients of the patch under each output place, a convolution with m'
@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privet.coefficients import (
     Budgeted,
@@ -48,6 +48,7 @@ from privet.coefficients import (
     fraction_of,
     lloyd,
     moments,
+    sensitivity,
 )
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Guarantee, Progress
@@ -57,6 +58,7 @@ from privet.split import Split
 from privet.train import Effort, fine_tune_server, labelled, predict
 
 QUANTIZED_ON = 50_000  # values of a coefficient that its quantizer is fitted on
+SPREAD = 0.05
 WHY = "a deterministic projection bounds no attacker by itself; what it hides is measured by attack"
 
 
@@ -132,7 +134,7 @@ class SignalContent:
         kept = self._kept(factors.rank, energy[order])
         chosen = order if self.eps is not None or self.order == "sample" else order[:kept]
         projection = kind(operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight))
-        obfuscator = CoefficientObfuscator(projection, self._codec(projection, kept, z))
+        obfuscator = CoefficientObfuscator(projection, self._codec(projection, operator.rest, kept, z))
         where = replace(split, server=operator.rest, shape=projection.view) if local else split
         log: dict[str, Any] = describe(factors, operator, obfuscator, kept)
         log["share_of_signal"] = float(energy[order[:kept]].sum() / energy.sum())
@@ -174,14 +176,14 @@ class SignalContent:
         left = 1 - energy.cumsum(0) / energy.sum()
         return int((left > self.tail).sum()) + 1
 
-    def _codec(self, projection: Projection, kept: int, z: Tensor) -> Codec:
+    def _codec(self, projection: Projection, rest: nn.Module, kept: int, z: Tensor) -> Codec:
         places = projection.places
         if self.eps is not None:
             return Budgeted(projection.singular, places, self.eps, self.dtype)
         if self.order == "sample":
             return Strongest(projection.singular, places, kept * places, self.dtype)
         if self.bits is not None:
-            return Quantized(quantizer(projection, z, 2**self.bits), places)
+            return Quantized(quantizer(projection, rest, z, 2**self.bits), places)
         return Plain(kept, places, self.dtype)
 
 
@@ -198,13 +200,27 @@ def representations(split: Split, corpus: Corpus) -> Tensor:
     return z
 
 
-def quantizer(projection: Projection, z: Tensor, levels: int) -> Tensor:
-    """The levels [k, levels] that serve the owner's coefficients best."""
+def quantizer(projection: Projection, rest: nn.Module, z: Tensor, levels: int) -> Tensor:
+    """The levels [k, levels] that change the server's answer least, on the owner's coefficients.
+
+    Squared errors are weighted by `sensitivity`: a cell across the border between two answers costs most. A twentieth
+    of the weight is spread over everybody, so that levels stand where people are."""
     device = projection.singular.device
-    alpha = torch.cat([projection(rows.to(device)).cpu() for rows in torch.split(z, 512)])
-    values = alpha.reshape(len(alpha), -1, projection.places).permute(1, 0, 2).flatten(1).double().numpy()
-    step = max(1, values.shape[1] // QUANTIZED_ON)
-    return torch.from_numpy(np.stack([lloyd(row[::step], levels) for row in values])).to(device)
+    values, weights = [], []
+    for rows in torch.split(z, 512):
+        alpha = projection(rows.to(device))
+        turns = sensitivity(projection, rest, alpha)
+        by_filter = -1, len(projection.singular), projection.places
+        values.append(alpha.reshape(by_filter).transpose(0, 1).flatten(1).cpu())
+        weights.append(turns.reshape(by_filter).transpose(0, 1).flatten(1).cpu())
+    own, turning = (torch.cat(parts, 1).double().numpy() for parts in (values, weights))
+    step = max(1, own.shape[1] // QUANTIZED_ON)
+    found = []
+    for value, weight in zip(own[:, ::step], turning[:, ::step], strict=True):
+        mean = weight.mean()
+        even = np.full(len(weight), 1.0) if not mean > 0 else weight / mean + SPREAD
+        found.append(lloyd(value, levels, even))
+    return torch.from_numpy(np.stack(found)).to(device)
 
 
 def describe(

@@ -222,7 +222,7 @@ class Judgement:
         return any(o.margin for found in self.outcomes.values() for o in found)
 
     def json(self) -> dict[str, Any]:
-        """One object as `--json` prints it."""
+        """One object as `--json` prints it. A claim of which nothing ran is inconclusive, and its parts say why."""
         return {
             "claim": self.claim.id,
             "paper": self.recipe,
@@ -230,10 +230,14 @@ class Judgement:
             "criterion": self.claim.criterion,
             "reported": self.claim.reported,
             "measured": {a: [o.json() for o in self.outcomes[a]] for a in ATTACKERS},
-            "verdict": self.verdict,
-            "verdict_as_published": self.verdict_as_published,
+            "verdict": _decided(self.verdict),
+            "verdict_as_published": _decided(self.verdict_as_published),
             "seeds": list(self.seeds),
         }
+
+
+def _decided(found: Verdict) -> Verdict:
+    return "inconclusive" if found == "not run" else found
 
 
 def verdict(outcomes: Sequence[Outcome]) -> Verdict:
