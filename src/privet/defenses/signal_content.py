@@ -134,18 +134,20 @@ class SignalContent:
         kept = self._kept(factors.rank, energy[order])
         chosen = order if self.eps is not None or self.order == "sample" else order[:kept]
         projection = kind(operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight))
-        obfuscator = CoefficientObfuscator(projection, self._codec(projection, operator.rest, kept, z))
         where = replace(split, server=operator.rest, shape=projection.view) if local else split
-        log: dict[str, Any] = describe(factors, operator, obfuscator, kept)
-        log["share_of_signal"] = float(energy[order[:kept]].sum() / energy.sum())
-        if self.tune:
-            log |= fine_tune_server(where, obfuscator, corpus, effort=effort, seed=seed, progress=progress)
+        log: dict[str, Any] = {}
+        if self.tune:  # before anything is quantized: cells are fitted on the answers of the server that will read them
+            whole_values = CoefficientObfuscator(projection, self._codec(projection, kept))
+            log = fine_tune_server(where, whole_values, corpus, effort=effort, seed=seed, progress=progress)
             if not local:  # the tuned layer on the old directions
                 operator = find(split.server, split.shape)
                 projection = kind(
                     operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight)
                 )
-                obfuscator = CoefficientObfuscator(projection, obfuscator.codec)
+        levels = quantizer(projection, operator.rest, z, 2**self.bits) if self.bits else None
+        obfuscator = CoefficientObfuscator(projection, self._codec(projection, kept, levels))
+        log = describe(factors, operator, obfuscator, kept) | log
+        log["share_of_signal"] = float(energy[order[:kept]].sum() / energy.sum())
         flags = ("nothing_removed",) if log["values"] >= operator.inputs else ()
         half = LiftedServer(obfuscator, operator.rest)
         return Defended(where, obfuscator, Guarantee.none(WHY), half, log, flags)
@@ -176,14 +178,14 @@ class SignalContent:
         left = 1 - energy.cumsum(0) / energy.sum()
         return int((left > self.tail).sum()) + 1
 
-    def _codec(self, projection: Projection, rest: nn.Module, kept: int, z: Tensor) -> Codec:
+    def _codec(self, projection: Projection, kept: int, levels: Tensor | None = None) -> Codec:
         places = projection.places
         if self.eps is not None:
             return Budgeted(projection.singular, places, self.eps, self.dtype)
         if self.order == "sample":
             return Strongest(projection.singular, places, kept * places, self.dtype)
-        if self.bits is not None:
-            return Quantized(quantizer(projection, rest, z, 2**self.bits), places)
+        if levels is not None:
+            return Quantized(levels, places)
         return Plain(kept, places, self.dtype)
 
 
