@@ -204,12 +204,16 @@ def test_skeletons_are_methods(tmp_path: Path) -> None:
     shutil.copytree(REPO / "src" / "privet", tmp_path / "privet", ignore=shutil.ignore_patterns("__pycache__"))
     lines = ["import generate_docs, privet.registry as registry"]
     for code in blocks(REPO / "CONTRIBUTING.md", "python"):
+        if "privet.recipes" in code:
+            (tmp_path / "privet" / "recipes" / "skeleton.py").write_text(code)
+            lines.append("from privet import recipes; assert [c.id for c in recipes.load('skeleton').claims] == ['1a']")
+            continue
         kind = "defenses" if "privet.defense " in code else "attacks"
         (tmp_path / "privet" / kind / "skeleton.py").write_text(code)
         lines.append(f"method = registry.parse('privet.{kind}', 'skeleton')")
         lines.append("assert registry.spell(method) == 'skeleton', method")
         lines.append(f"assert '| option |' in generate_docs.pages()['methods/{kind}/skeleton.md']")
-    assert len(lines) == 7
+    assert len(lines) == 8
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPO / "scripts")])}
     command = [sys.executable, "-c", "\n".join(lines)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
