@@ -138,7 +138,7 @@ def test_the_command(tmp_path: Path, capsys: Capture, made: Profile) -> None:
 
 
 WRONG = [
-    (["--keep", "much"], "option 'keep' of 'signal_content'"),
+    (["--keep", "much"], "--keep is free, a share such as 0.5"),
     (["--keep", "0"], "keep is a number of coefficients"),
     (["--order", "by-name"], "order"),
     (["--bits", "99"], "bits"),

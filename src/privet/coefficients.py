@@ -186,7 +186,8 @@ class Budgeted(Codec):
         tail = energy.flip(1).cumsum(1).flip(1)  # e_k^2 for k = 0 .. r-1, that is the energy of k+1 .. r
         kept = (tail > self.eps**2).to(alpha.dtype).sum(1, keepdim=True)
         place = torch.arange(1, alpha.shape[1] + 1, device=alpha.device, dtype=alpha.dtype).unsqueeze(0)
-        left = self.eps**2 - (tail - energy)  # at k = m': eps^2 - e_m'^2
+        behind = torch.cat([tail[:, 1:], torch.zeros_like(tail[:, :1])], 1)  # not tail - energy, which would cancel
+        left = self.eps**2 - behind  # at k = m': eps^2 - e_m'^2
         gamma = torch.minimum(left.clamp_min(0).sqrt() / self.singular, alpha.abs())
         last = alpha - gamma * alpha.sign()
         sent = torch.where(place < kept, alpha, torch.where(place == kept, last, torch.zeros_like(alpha)))
@@ -296,4 +297,4 @@ def moments(projection: Projection, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def fraction_of(rank: int, keep: int | float) -> int:
     """m': an integer as it is, a share of the rank rounded up."""
-    return keep if isinstance(keep, int) else math.ceil(keep * rank - 1e-9)
+    return keep if isinstance(keep, int) else max(1, math.ceil(keep * rank - 1e-9))

@@ -97,6 +97,7 @@ class Defended:
     server_half: nn.Module
     log: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    template: nn.Module | None = None  # the architecture that adversaries train afresh, where it is not the server's
 
     @classmethod
     def of(cls, split: Split, obfuscator: Obfuscator, why_no_guarantee: str, **log: Any) -> Defended:
@@ -120,8 +121,9 @@ class Defended:
 
     def to(self, device: torch.device | str) -> Defended:
         """The same halves, moved in place."""
-        for module in (self.split.edge, self.split.server, self.obfuscator, self.server_half):
-            module.to(device)
+        for module in (self.split.edge, self.split.server, self.obfuscator, self.server_half, self.template):
+            if module is not None:
+                module.to(device)
         return self
 
     def draw(self, batch: int, generator: np.random.Generator) -> tuple[Array, ...]:
@@ -216,6 +218,8 @@ class Chain:
             if getattr(link, "moves_cut", False):
                 raise SpecError(f"{registry.method_name(link)!r} moves the cut, so nothing can follow it; put it last")
         for link in self.defenses[1:]:
+            if getattr(link, "moves_cut", False):
+                raise SpecError(f"{registry.method_name(link)!r} replaces the edge half, so it cannot follow another")
             if getattr(link, "trains_edge", False):
                 raise SpecError(f"{registry.method_name(link)!r} trains the edge half; make it the chain's first")
 

@@ -176,7 +176,10 @@ def find(server: nn.Module, shape: tuple[int, ...]) -> LinearOperator:
         weight = weight * _by_channel(scale, shape)[None, :, None, None]
     else:
         if weight.shape[1] != scale.numel():
-            raise CutError(f"the layer behind the cut takes {weight.shape[1]} values, the cut sends {scale.numel()}")
+            raise CutError(
+                f"the layer behind the cut takes {weight.shape[1]} values, the cut sends {scale.numel()}: a layer that "
+                f"runs on every token by itself is not taken; cut behind a flattening or a mean over tokens"
+            )
         weight = weight * scale.flatten()[None]
     rest = _behind(module, node)
     raw = LinearOperator(weight, torch.zeros(()).to(weight), shape, rest, conv)

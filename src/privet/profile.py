@@ -53,7 +53,10 @@ class Question:
             raise SpecError(f"--seeds must be at least 1 and at most 1000, got {self.seeds}")
         if not math.isfinite(self.at_most) or not 0 <= self.at_most <= 1:
             raise SpecError(f"--at-most is a share of accuracy from 0 to 1 (0.01 is one point), got {self.at_most}")
+        if self.order not in ("energy", "singular"):
+            raise SpecError(f"--order is energy or singular, got {self.order!r}")
         for keep in self.keeps:
+            _number(keep)
             defenses.parse(self.defense(keep))
 
     def defense(self, keep: str) -> str:
@@ -97,6 +100,8 @@ def profile(
                 else:
                     base = networks[seed].undefended(cut) if setting.training else plain[seed]
                     found.setdefault((cut, keep), {})[seed] = (base, answers)
+    if not found:
+        raise SpecError(f"nothing could be profiled: {'; '.join(dict.fromkeys(refused.values())) or 'no cut applies'}")
     return _profile(case, plain, found, refused)
 
 
@@ -225,7 +230,8 @@ class _Network:
         if file.is_file():
             try:
                 stored = dict(json.loads(file.read_text(encoding="utf-8")))
-                if len(_bits(stored["correct"])) == len(self.part):
+                whole = ("kept", "rank", "null_dimension", "payload_bytes", "edge_macs") if defense else ()
+                if len(_bits(stored["correct"])) == len(self.part) and all(type(stored[k]) is int for k in whole):
                     return stored
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # damaged: computed again, and written over
@@ -283,7 +289,12 @@ def _bits(text: str) -> Array:
 
 
 def _number(keep: str) -> str | int | float:
-    return keep if keep == "free" else float(keep) if "." in keep or "e" in keep.lower() else int(keep)
+    try:
+        return keep if keep == "free" else float(keep) if "." in keep or "e" in keep.lower() else int(keep)
+    except ValueError:
+        raise SpecError(
+            f"--keep is free, a share such as 0.5 or a number such as 4, got {keep!r}; repeat it for several"
+        ) from None
 
 
 def _audit(made: Profile, case: _Case) -> str:

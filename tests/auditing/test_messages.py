@@ -65,6 +65,16 @@ def test_only_small_alphabets_are_counted(text: str, counted: bool) -> None:
         assert observed.messages.max() < 2**observed.message_bits
 
 
+def test_people_who_share_their_noise_are_not_certified() -> None:
+    """A mask drawn once for a batch makes 256 people one: their messages are counted for nobody."""
+    corpus = people()
+    for draw, counted in (("batch", False), ("fixed", True)):
+        text = f"random_channels:draw={draw}+signal_content:keep=1,bits=2"
+        defended = parse(text).fit(halves(corpus), corpus, effort=SMALL, seed=0)
+        found = audit.observe(defended, corpus, Threat.named("server"), 0)
+        assert (found.messages is not None) == counted
+
+
 def test_a_threat_that_knows_more_has_more_messages() -> None:
     corpus = people()
     defended = parse("signal_content:keep=1,bits=2").fit(halves(corpus), corpus, effort=SMALL, seed=0)

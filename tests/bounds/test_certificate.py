@@ -74,7 +74,7 @@ def test_large_sample_is_informative() -> None:
     found = accuracy(np.zeros(n, np.int64), s, np.arange(n))
     assert (found.in_sample, found.messages, found.informative) == (0.5, 1, True)
     assert found.bound == pytest.approx(0.5 + math.sqrt(math.log(20) / 20_000))
-    for words in ("one payload a person", "knows nothing else", "no", "10000 independent groups"):
+    for words in ("one payload a person", "knows nothing else", "no", "10000 groups, independent as far as is known"):
         assert words in found.scope
     unique = accuracy(np.arange(n), s, np.arange(n))
     assert (unique.in_sample, unique.bound, unique.informative) == (1, 1, False)

@@ -128,5 +128,5 @@ def test_refusals(data: Corpus) -> None:
         fit(vector_split(), as_table(data))
     with pytest.raises(SpecError, match="put it last"):
         parse("downsampling+gaussian")
-    with pytest.raises(SpecError, match="replaces the whole edge"):
+    with pytest.raises(SpecError, match="replaces the edge half"):
         parse("gaussian+downsampling").fit(vector_split(), data, effort=EFFORT, seed=0)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from privet.coefficients import CoefficientObfuscator, Flat, Local, lloyd
+from privet.coefficients import Budgeted, CoefficientObfuscator, Flat, Local, lloyd
 from privet.data.corpus import Corpus, Part
 from privet.defense import Defended, parse
-from privet.defenses.signal_content import SignalContent
+from privet.defenses.signal_content import SignalContent, quantizer
 from privet.errors import CutError, ModelError, SpecError
 from privet.operators import factorize, find
 from privet.split import Split
@@ -196,6 +196,18 @@ def test_theorem_1_of_a_huge_budget_sends_nothing(data: Corpus) -> None:
     assert alpha.abs().max() == 0
 
 
+def test_theorem_1_beside_a_dominant_coefficient() -> None:
+    """Around z_bar = 0 the first coefficient may be a thousand times the rest: the budget is met in float32, too."""
+    codec = Budgeted(torch.linspace(3, 1, 10), 1, eps=0.01)
+    alpha = torch.randn(200, 10, generator=torch.Generator().manual_seed(0)) * 0.02
+    alpha[:, 0] = 1000.0
+    kept, sent = codec.encode(alpha)
+    error = (codec.singular.double() * (alpha.double() - sent.double())).norm(dim=1)
+    some = (kept.squeeze(1) > 1) & (kept.squeeze(1) < 10)
+    assert some.sum() > 20
+    torch.testing.assert_close(error[some], torch.full_like(error[some], 0.01), atol=0, rtol=1e-4)
+
+
 def test_length_does_not_tell_m(data: Corpus) -> None:
     """The payload is padded to the rank, and m' travels in it: adversaries read it as a column."""
     defended = fit(data, "eps=0.3,order=singular")
@@ -361,6 +373,40 @@ def test_tuning_changes_the_server_only(data: Corpus, cut: str, more: str) -> No
     x = torch.from_numpy(data.task_val.x).float() / 255
     right = [(d.server(d.encode(x)).argmax(1).numpy() == data.task_val.y).mean() for d in (plain, tuned)]
     assert right[1] >= right[0]
+
+
+def test_adversaries_lose_no_layer_to_the_edge(data: Corpus) -> None:
+    """By location the server's first operator moves to the edge; the network that attackers train has one again."""
+    defended = fit(data, "keep=2", conv_split())
+    assert defended.template is not None
+    first = defended.template[0]
+    assert isinstance(first, nn.Conv2d)
+    assert first.kernel_size == (3, 3)
+    view = defended.decode(defended.encode(pictures(4)))
+    assert defended.template(view).shape == (4, 2)
+    assert fit(data, "keep=2,conv=full", conv_split()).template is None
+
+
+def test_a_quantizer_minds_the_answer(data: Corpus) -> None:
+    """Levels gather where the server's answer turns: the same bits lose fewer answers than by squared error alone."""
+    torch.manual_seed(0)
+    server = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 2)).eval()
+    with torch.no_grad():
+        server[0].weight.fill_(1.0)
+        server[0].bias.zero_()
+        server[1].weight.copy_(torch.tensor([[20.0], [-20.0]]))
+        server[1].bias.copy_(torch.tensor([-20.0, 20.0]))  # the answer turns at 1
+    z = torch.cat([torch.randn(3000), torch.randn(1000) + 3])[:, None]
+    operator = find(server, (1,))
+    projection = Flat(operator, torch.ones(1, 1).double(), torch.ones(1).double(), torch.zeros(1).double())
+    minding = quantizer(projection, operator.rest, z, 4)[0].numpy()
+    plain = lloyd(z[:, 0].double().numpy(), 4)
+
+    def lost(levels: np.ndarray) -> float:
+        nearest = levels[np.abs(z.numpy() - levels).argmin(1)]
+        return float(((nearest > 1) != (z[:, 0].numpy() > 1)).mean())
+
+    assert 2 * lost(minding) < lost(plain)
 
 
 def test_digits_keep_their_accuracy() -> None:

@@ -509,7 +509,8 @@ def test_all_files_of_a_folder_are_code(toy: Recipe, tmp_path: Path) -> None:
         (tmp_path / "recipe" / name).write_text("")
     commitment.commit(tmp_path, replace(toy, file=tmp_path / "recipe" / "__init__.py"), Grid.named("quick"))
     code = json.loads((tmp_path / "claims.json").read_text())["code"]
-    assert {"__init__.py", "measures.py", "frame/claims.py", "frame/curves.py", "frame/evidence.py"} == set(code)
+    frame = {f"frame/{name}.py" for name in ("claims", "curves", "evidence")}
+    assert {"__init__.py", "measures.py", *frame, "auditing/estimate.py", "auditing/tables.py"} == set(code)
 
 
 def test_before_any_run_criteria_may_change(toy: Recipe, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from privet.bounds import certificate
+from privet.errors import SpecError
 from privet.report import ceilings, gates, html, rows
 from privet.report.bounds import DELTA, ERRORS, MESSAGES
 from privet.report.results import Results
@@ -93,3 +94,30 @@ def test_the_page_shows_the_sandwich() -> None:
     assert "ceiling" in drawn["svg"]
     plain = rows.results(*study(people(), {"none": {"mlp_probe": 3.0}}))
     assert "What no attacker can exceed" not in html.render(plain)
+
+
+def test_a_rounded_bound_is_still_a_bound() -> None:
+    """Deliberate fault of old: 47.249 % was printed as "no attacker above 47.2 %"."""
+    assert ceilings.ceiling(0.47249).startswith("47.3")
+    assert ceilings.ceiling(0.472).startswith("47.2")
+    assert ceilings.ceiling(1.0).startswith("100.0")
+    assert ceilings.least(0.01239).startswith("at least 0.0123 (at most 19.1")
+
+
+def test_what_is_not_certified_has_no_gate() -> None:
+    with pytest.raises(SpecError, match="only accuracy and balanced_accuracy are certified"):
+        gates.check(gates.parse("auc.certified>0.9"), made())
+
+
+def test_the_scope_says_whose_network_it_is() -> None:
+    corpus = people(victim=400)
+    plan, runs = study(corpus, KNOWLEDGE)
+    for (defense, _), run in runs.items():
+        run.record["setting"] = {"weights": "w.safetensors", "model": "mlp"}
+        run.record["results"]["message_bits"] = 2
+        if defense.startswith("few"):
+            run.arrays[MESSAGES] = np.zeros(400, np.int64)
+            run.arrays[ERRORS] = certificate.cell_errors(run.arrays[MESSAGES], corpus.victim.x)
+    found = rows.results(plan, runs).bounds
+    assert all("the network is the user's own" in b.scope for b in found)
+    assert not any("user's own" in b.scope for b in made().bounds)

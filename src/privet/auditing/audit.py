@@ -93,7 +93,7 @@ class Wire:
         columns += [z.flatten(1)] if masked and z is not None else []
         columns += [logits] if "architecture" in knows else []
         columns += [self.side(part)] if self.threat.side else []
-        server = self.defended.split.server if "architecture" in knows else None
+        server = (self.defended.template or self.defended.split.server) if "architecture" in knows else None
         return View(torch.cat(columns, 1), z, server), logits.argmax(1).numpy()
 
     def messages(self, sent: Sequence[list[bytes]], part: Part) -> Array:
@@ -172,6 +172,8 @@ def observe(
     answers["aux_train"] = wire.read(sent["aux_train"][0], corpus.aux_train)[1]
     train: Sequence[View] = Draws(wire, corpus.aux_train, sent["aux_train"], queries)
     bits = queries * messages.bits(defended.obfuscator.signature)
+    # People who share a draw of the noise are no independent people, so nothing can be certified of them.
+    own_noise = all(noise.per == "sample" for noise in defended.obfuscator.noise)
     return Observed(
         train if len(train) > 1 else [train[0]],
         views["aux_val"],
@@ -179,7 +181,7 @@ def observe(
         answers,
         saturated,
         bits,
-        wire.messages(sent["victim"], corpus.victim) if bits <= messages.LIMIT else None,
+        wire.messages(sent["victim"], corpus.victim) if bits <= messages.LIMIT and own_noise else None,
     )
 
 

@@ -16,7 +16,7 @@ from privet.errors import RunError
 from privet.payload import Array, Payload, Signature
 
 LIMIT = 24  # bits beyond which no number of people that an audit has says anything
-ROUNDING = 0.01  # of the people: equal payloads may be told apart by the last bit of a float
+ROUNDING = 0.002  # of the people: equal payloads may be told apart by the last bit of a float
 
 
 def bits(signature: Signature) -> int:

@@ -315,7 +315,7 @@ def _certificate(
     confidence = 1 - level.delta / level.bounds
     parts = [
         f"holds with probability {confidence:.6g} for a population of which these are {people} people in {groups} "
-        f"independent groups, none of whom had a part in making or choosing what is sent",
+        f"groups, independent as far as is known, none of whom had a part in making or choosing what is sent",
         "one payload a person, of exactly this alphabet",
         "the attacker knows nothing else about the person than what is counted into the message",
     ]

@@ -41,7 +41,7 @@ from privet.data.corpus import Corpus
 from privet.defense import Defended, Progress
 from privet.defenses.information_bottleneck import Spread, divergence
 from privet.defenses.none import RawObfuscator
-from privet.errors import CutError
+from privet.errors import CutError, ModelError
 from privet.split import Split
 from privet.train import Effort, inputs, predict
 
@@ -160,6 +160,8 @@ def matrices(layer: Layer) -> Tensor:
 @torch.no_grad()
 def leading(layer: Layer, share: float) -> tuple[Tensor, int, int]:
     """V_m' [G, inputs, m'] of the m' = ceil(share * r) largest singular values, m', and the rank r."""
+    if not bool(torch.isfinite(layer.weight).all()):
+        raise ModelError("training came apart: a weight is not a number; lower decorrelate or variational")
     _, singular, vt = torch.linalg.svd(matrices(layer).double(), full_matrices=False)
     smallest = singular.max() * max(vt.shape[1:]) * torch.finfo(layer.weight.dtype).eps
     rank = int((singular > smallest).sum(1).max())

@@ -90,8 +90,10 @@ class SignalContent:
             raise SpecError(
                 f"keep is a number of coefficients (1, 2, ...), a share of the rank in (0, 1] or free, got {self.keep}"
             )
-        if self.eps is not None and not (math.isfinite(self.eps) and self.eps > 0):
-            raise SpecError(f"eps is a distortion of the server's first layer, positive and finite, got {self.eps}")
+        if self.eps is not None and not 1e-9 <= self.eps <= 1e9:
+            raise SpecError(
+                f"eps is a distortion of the server's first layer, positive and finite (1e-9 to 1e9), got {self.eps}"
+            )
         if self.tail is not None and not 0 < self.tail < 1:
             raise SpecError(f"tail is the share of the signal's energy left behind and lies in (0, 1), got {self.tail}")
         if self.bits is not None and not 1 <= self.bits <= 8:
@@ -101,6 +103,8 @@ class SignalContent:
             raise SpecError(f"{' and '.join(given)} both say how much is kept; give one of them")
         if self.eps is not None and (self.order == "sample" or self.bits is not None):
             raise SpecError("eps cannot go with order=sample or bits: give keep or tail instead")
+        if self.bits is not None and self.dtype != "float16":
+            raise SpecError("bits and dtype both say how a coefficient travels; give one of them")
         if self.order == "sample" and (self.bits is not None or self.tail is not None):
             raise SpecError("order=sample cannot go with bits or tail: give keep")
 
@@ -150,7 +154,8 @@ class SignalContent:
         log["share_of_signal"] = float(energy[order[:kept]].sum() / energy.sum())
         flags = ("nothing_removed",) if log["values"] >= operator.inputs else ()
         half = LiftedServer(obfuscator, operator.rest)
-        return Defended(where, obfuscator, Guarantee.none(WHY), half, log, flags)
+        template = with_first_layer(operator) if local else None
+        return Defended(where, obfuscator, Guarantee.none(WHY), half, log, flags, template)
 
     def _local(self, operator: LinearOperator) -> bool:
         return operator.conv is not None and self.conv == "location"
@@ -187,6 +192,18 @@ class SignalContent:
         if levels is not None:
             return Quantized(levels, places)
         return Plain(kept, places, self.dtype)
+
+
+def with_first_layer(operator: LinearOperator) -> nn.Module:
+    """The server's architecture for an adversary who reads u' instead of z: a convolution of the server's own size
+    stands in front of the rest, so that what was moved to the edge costs the adversary no layer."""
+    outputs, _, height, width = operator.weight.shape
+    device = next(operator.rest.parameters(), operator.weight).device
+    first = nn.utils.skip_init(nn.Conv2d, outputs, outputs, (height, width), padding="same", device=device)
+    with torch.no_grad():  # whoever trains it draws its own weights
+        for parameter in first.parameters():
+            parameter.zero_()
+    return nn.Sequential(first, operator.rest)
 
 
 def representations(split: Split, corpus: Corpus) -> Tensor:

@@ -23,6 +23,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -122,7 +123,7 @@ class WaterFilling:
         gains, deviation = (torch.from_numpy(v).to(device)[kept] for v in (filling.gains, filling.noise))
         obfuscator = CoefficientObfuscator(projection, Noisy(gains, deviation, projection.places))
         held_out = moments(whole, predict(split.edge, corpus.task_val.x).to(device))[1].double().cpu().numpy()
-        nats = projection.places * max(filling.nats, information(filling, held_out))
+        nats = projection.places * information(filling, np.maximum(variance, held_out))
         log: dict[str, Any] = describe(factors, operator, obfuscator, int(kept.sum())) | levels(filling, nats, energy)
         if self.tune:
             behind = replace(split, server=operator.rest)
@@ -151,8 +152,8 @@ def promise(nats: float) -> Guarantee:
         f"nothing is promised to any one person"
     )
     scope = (
-        "an average over a population whose coefficients vary no more than those of the owner's data (task_train and "
-        "task_val), not a bound for an individual; one payload a person, k payloads tell at most k times as much; "
-        "ideal Gaussian noise, fresh for every payload"
+        "an average over a population whose coefficients vary no more, one by one, than was estimated on the owner's "
+        "data (task_train and task_val), not a bound for an individual; one payload a person, k payloads tell at most "
+        "k times as much; ideal Gaussian noise, fresh for every payload"
     )
     return Guarantee(statement, scope)

@@ -49,7 +49,8 @@ def commit(out: Path, recipe: Recipe, grid: Grid) -> tuple[Change, ...]:
         run.write_text(path, json.dumps(present | {"later": []}, indent=1, ensure_ascii=False))
         return ()
     versions = [before, *before["later"]]
-    if all(v["claims"] != present["claims"] or v["code"] != present["code"] for v in versions):
+    decisive = ("claims", "code", "grid")
+    if all(any(v[key] != present[key] for key in decisive) for v in versions):
         before["later"].append(present)
         run.write_text(path, json.dumps(before, indent=1, ensure_ascii=False))
     return _changes(before, present)
@@ -58,6 +59,7 @@ def commit(out: Path, recipe: Recipe, grid: Grid) -> tuple[Change, ...]:
 def _content(recipe: Recipe, grid: Grid) -> dict[str, Any]:
     frame = Path(__file__).parent
     code = {f"frame/{name}": frame / name for name in ("claims.py", "curves.py", "evidence.py")}
+    code |= {f"auditing/{name}": frame.parent / "auditing" / name for name in ("estimate.py", "tables.py")}
     code |= {file.name: file for file in (sorted(recipe.file.parent.glob("*.py")) if recipe.whole else [recipe.file])}
     return {
         "paper": recipe.name,
@@ -77,6 +79,8 @@ def _text(claim: Claim) -> str:
 def _changes(committed: dict[str, Any], present: dict[str, Any]) -> tuple[Change, ...]:
     was, now = committed["claims"], present["claims"]
     texts = [Change(i, was.get(i, ""), now.get(i, "")) for i in dict.fromkeys([*was, *now]) if was.get(i) != now.get(i)]
+    grids = [run.canonical(version["grid"]) for version in (committed, present)]
+    texts += [Change("grid", *grids)] if grids[0] != grids[1] else []
     hashes = [run.name_of(version["code"], {}) for version in (committed, present)]
     return (*texts, Change(CODE, *hashes)) if hashes[0] != hashes[1] else tuple(texts)
 

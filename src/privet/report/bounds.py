@@ -85,8 +85,27 @@ def _bound(runs: Runs, defense: str, attribute: str, metric: str, among: str | N
         max(c.messages for c in seeds),
         int(own[0].record["results"]["message_bits"]),
         worst.informative,
-        worst.scope + ("; for new examples of these same people" if KNOWN in runs.plan["data"]["flags"] else ""),
+        "; ".join([worst.scope, *_more(runs, worst.people)]),
+        KNOWN in runs.plan["data"]["flags"],
     )
+
+
+def _more(runs: Runs, people: int) -> list[str]:
+    """What else must be known of these people, this network and this threat."""
+    said = []
+    if KNOWN in runs.plan["data"]["flags"]:
+        said.append("it is about new examples of these same people")
+    if runs.plan["threat"]["name"] == "repeated":
+        said.append("where the payload is random, 'one payload' means all that this threat sees of a person, together")
+    setting = runs.first.record.get("setting", {})
+    everybody = len(runs.first.arrays["victim/groups"])
+    if people < everybody:
+        said.append(f"about people whose label is known, {people} of {everybody}")
+    if setting.get("side"):
+        said.append(f"the attacker knows {', '.join(setting['side'])}, which is counted into the message")
+    if setting.get("weights") or ":" in str(setting.get("model", "")):
+        said.append("the network is the user's own: void if any of these people were among what it was trained on")
+    return said
 
 
 def _score(arrays: dict[str, Array], attribute: str, attack: str, metric: str, among: str | None, runs: Runs) -> float:

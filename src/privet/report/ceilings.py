@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import Any
 
@@ -38,9 +39,22 @@ def errors(view: View) -> list[dict[str, str]]:
     found = []
     for b in view.results.bounds:
         if b.attribute == INPUT:
-            said = f"at least {b.bound:.4f} ({psnr_of(b.bound):.1f}{words.NBSP}dB)" if b.informative else "says nothing"
+            said = least(b.bound) if b.informative else "cannot be bounded from so few people"
             found.append({"label": b.defense, "bound": said, "attack": f"{b.strongest:.4f} by {b.attack}"})
     return found
+
+
+def ceiling(bound: float) -> str:
+    """A bound from above in percent, rounded up: a rounded bound must still be one."""
+    return f"{math.ceil(1000 * bound - 1e-9) / 10:.1f}{words.NBSP}%"
+
+
+def least(error: float) -> str:
+    """A squared error from below, rounded down, and what it is in dB, rounded up."""
+    decibel = math.ceil(10 * psnr_of(error) - 1e-9) / 10
+    return (
+        f"at least {math.floor(1e4 * error) / 1e4:.4f} (at most {decibel:.1f}{words.NBSP}dB, if it were one picture's)"
+    )
 
 
 def sentence(b: Bound) -> str:
@@ -51,7 +65,7 @@ def sentence(b: Bound) -> str:
         )
     return (
         f"no attacker whatever is right about {b.attribute.replace('_', ' ')} for more than "
-        f"{words.number('accuracy', b.bound)} of new people"
+        f"{ceiling(b.bound)} of new {'examples of these people' if b.known_people else 'people'}"
     )
 
 
@@ -84,7 +98,7 @@ def _line(view: View, variant: Variant, bound: Bound, row: Row) -> dict[str, Any
         "messages": f"{bound.messages:,}",
         "attack": f"{words.number('accuracy', row.value.mean)}",
         "by": row.attack.replace("_", " "),
-        "bound": words.number("accuracy", bound.bound) if bound.informative else words.DASH,
+        "bound": ceiling(bound.bound) if bound.informative else words.DASH,
         "gap": words.gap("accuracy", bound.bound - row.value.mean) if bound.informative else words.DASH,
         "says": "" if bound.informative else f"{bound.people:,} people are too few for {bound.messages:,} messages",
         "raw": bound.informative and bound.bound >= row.undefended.mean,
@@ -92,7 +106,7 @@ def _line(view: View, variant: Variant, bound: Bound, row: Row) -> dict[str, Any
         "others": [
             {
                 "name": "balanced accuracy" if b.metric == "balanced_accuracy" else f"among {b.among}",
-                "bound": words.number("accuracy", b.bound) if b.informative else words.DASH,
+                "bound": ceiling(b.bound) if b.informative else words.DASH,
                 "attack": words.number("accuracy", b.strongest),
             }
             for b in others
@@ -126,14 +140,14 @@ def _svg(view: View, attribute: str, pairs: list[tuple[Variant, Bound, Row]]) ->
             end = x(bound.bound * 100)
             body.append(f'<path class="span" d="M{at:.1f} {y}H{end:.1f}"/>')
             body.append(f'<path class="ceiling" d="M{end:.1f} {y - 9}v18"/>')
-            body.append(text("", min(end + 6, RIGHT - 44), y + 4, words.number("accuracy", bound.bound)))
+            body.append(text("", min(end + 6, RIGHT - 44), y + 4, ceiling(bound.bound)))
         else:
             body.append(text("quiet", high_x + 8, y + 4, "too few people for a bound"))
         body.append(f'<path class="bar leak" d="M{low_x:.1f} {y}H{high_x:.1f}"/>')
         body.append(f'<circle class="mark leak" cx="{at:.1f}" cy="{y}" r="5"/>')
     told = " ".join(
         f"{v.label}: attack {words.number('accuracy', r.value.mean)}, "
-        + (f"no attacker above {words.number('accuracy', b.bound)}." if b.informative else "no bound.")
+        + (f"no attacker above {ceiling(b.bound)}." if b.informative else "no bound.")
         for v, b, r in pairs
     )
     return (

@@ -116,6 +116,10 @@ def promises(view: View) -> list[dict[str, Any]]:
         bounds = [b for b in r.bounds if (b.defense, b.metric, b.among) == (defense, "accuracy", None)]
         bounded = [ceilings.sentence(b) for b in bounds]
         log = _scalars(r.logs.get(defense, {}))
+        if bounds and nothing:
+            text = text.replace("promises nothing:", "promises nothing by its construction:", 1)
+            bounded = [f"From the people of this audit, with 95 % confidence: {said}" for said in bounded]
+        nothing = nothing and not any(b.informative for b in bounds)
         lines.append({"label": defense, "text": text, "nothing": nothing, "bounds": bounded, "log": log})
     return lines
 

@@ -87,6 +87,8 @@ def check(gate: Gate, results: Results) -> list[str]:
     """
     known(gate, {r.attribute for r in results.rows})
     metric = _metric(gate)
+    if gate.quantity == "certified" and metric not in ("accuracy", "balanced_accuracy"):
+        raise SpecError(f"--fail-if {gate.text!r}: only accuracy and balanced_accuracy are certified; name one of them")
     judged = [r for r in results.rows if r.headline and r.metric == metric and gate.attribute in (None, r.attribute)]
     if not judged:
         raise SpecError(f"--fail-if {gate.text!r} asks for {metric}, which this audit did not measure there")
@@ -107,9 +109,14 @@ def check(gate: Gate, results: Results) -> list[str]:
             continue
         value = _value(gate, row)
         if _holds(value, gate.op, gate.number):
-            failures.append(
-                f"{gate.text}: {row.attribute} with {row.defense} has {gate.quantity} {value:.4g} ({row.attack})"
-            )
+            by = row.attack
+            if gate.quantity == "certified":
+                by = (
+                    "a bound on every attacker"
+                    if row.certified is not None
+                    else "its payload has too many bits for a bound"
+                )
+            failures.append(f"{gate.text}: {row.attribute} with {row.defense} has {gate.quantity} {value:.4g} ({by})")
     return failures
 
 

@@ -73,6 +73,7 @@ class Bound:
     bits: int
     informative: bool
     scope: str
+    known_people: bool = False  # the people are what is hidden, and stand in every part
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from privet.auditing.estimate import Estimate
 from privet.errors import RunError
 from privet.recipes.claims import Measure, Tell
-from privet.recipes.curves import Trade, gap, spearman, wins
+from privet.recipes.curves import Trade, gap, spearman, steps, wins
 from privet.recipes.evidence import Arm, Attacker, Evidence, above, below, combine, difference, exactly, measured
-from privet.recipes.signal_content.sets import CUTS, FC1, FREE, ONE, Set, ours
+from privet.recipes.signal_content.sets import CUTS, FC1, FREE, ONE, PLAINLY, Set, ours
 
 MATCHED = 0.01  # of target accuracy
 MOST = 0.8  # "in most cases"
@@ -29,6 +30,13 @@ def family(evidence: Evidence, key: str, method: str) -> list[str]:
 def kept_points(evidence: Evidence, key: str) -> list[str]:
     """The paper's obfuscator at every number of kept coefficients, rising."""
     return [d for d in family(evidence, key, "signal_content") if d.endswith("order=singular")]
+
+
+def by_seed(evidence: Evidence, key: str, defense: str, name: str) -> dict[int, Any]:
+    """What each finished seed of a defense recorded."""
+    runs = evidence.runs(key)
+    finished = [s for s in runs.seeds if (defense, s) in runs.runs]
+    return dict(zip(finished, evidence.fact(key, defense, name), strict=True))
 
 
 def strongest(evidence: Evidence, key: str) -> str:
@@ -51,7 +59,10 @@ def bounded(evidence: Evidence, key: str) -> str:
 
 
 def constant(values: dict[int, float], name: str, like: Arm) -> Arm:
-    """Numbers that each seed has, without victims, on the replicates of another arm."""
+    """Numbers that each seed has, without victims, on the replicates of another arm; RunError for a single seed, whose
+    number would have an interval of no width."""
+    if len(values) < 2:
+        raise RunError(f"{name} is one number a seed, and one seed has no interval; give --seeds 3")
     tables = {seed: np.full_like(like.tables[seed], value) for seed, value in values.items() if seed in like.tables}
     return Arm(tables, like.people, like.groups, "", name)
 
@@ -61,8 +72,7 @@ def content_kept(one: Set) -> tuple[Measure, Tell]:
     key = f"{one.name}/{FC1}"
 
     def totals(evidence: Evidence) -> tuple[Arm, Arm]:
-        like = evidence.utility(key, "none")
-        found = dict(zip(evidence.seeds(key), evidence.fact(key, "none", "content"), strict=False))
+        like, found = evidence.utility(key, "none"), by_seed(evidence, key, "none", "content")
         sums = {
             kind: {seed: float(content[kind][-1]["cumulative"]) for seed, content in found.items()}
             for kind in ("untrained", "trained")
@@ -70,10 +80,7 @@ def content_kept(one: Set) -> tuple[Measure, Tell]:
         return constant(sums["untrained"], "untrained", like), constant(sums["trained"], "trained", like)
 
     def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
-        untrained, trained = totals(evidence)
-        if attacker == "published":  # the curve falls, whatever network it is drawn for
-            return below(measured(trained), 0.0)
-        return difference(untrained, trained)
+        return difference(*totals(evidence))
 
     def tell(evidence: Evidence, attacker: Attacker) -> str:
         untrained, trained = (measured(arm).mean for arm in totals(evidence))
@@ -94,28 +101,56 @@ def deeper(one: Set, hidden: str) -> tuple[Measure, Tell]:
     return measure, lambda evidence, attacker: f"split by split: {percent(*arms(evidence, attacker))}"
 
 
-def lower_at(one: Set, hidden: str, cuts: Sequence[str], free: bool) -> tuple[Measure, Tell]:
-    """At each of these cuts the attack on the obfuscated payload is below that on raw z."""
+def free_lowers(one: Set, hidden: str) -> tuple[Measure, Tell]:
+    """At every cut the attack on the whole signal content is below that on raw z."""
+    return _lower(one, hidden, one.cuts, lambda evidence, key: ("none", FREE))
 
+
+def bounded_lowers(one: Set, hidden: str, cuts: Sequence[str]) -> tuple[Measure, Tell]:
+    """At each of these cuts the attack on the smallest payload that costs at most a point is below that on the whole
+    signal content. Where no smaller payload does, the two are one, and nothing is lowered."""
+    return _lower(one, hidden, cuts, lambda evidence, key: (FREE, bounded(evidence, key)))
+
+
+def _lower(
+    one: Set, hidden: str, cuts: Sequence[str], choose: Callable[[Evidence, str], tuple[str, str]]
+) -> tuple[Measure, Tell]:
     def pairs(evidence: Evidence, attacker: Attacker) -> list[tuple[Arm, Arm, str]]:
         found = []
-        for cut in cuts:
-            key = f"{one.name}/{cut}"
-            defense = FREE if free else bounded(evidence, key)
-            own = evidence.attack(key, defense, hidden, attacker)
-            found.append((evidence.attack(key, "none", hidden, attacker), own, defense))
+        for key in (f"{one.name}/{cut}" for cut in cuts):
+            before, after = choose(evidence, key)
+            arms = [evidence.attack(key, d, hidden, attacker) for d in (before, after)]
+            found.append((arms[0], arms[1], after))
         return found
 
     def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
-        arms = [arm for raw, own, _ in pairs(evidence, attacker) for arm in (raw, own)]
+        arms = [arm for before, after, _ in pairs(evidence, attacker) for arm in (before, after)]
         return measured(combine(arms, lambda v: (v[0::2] - v[1::2]).min(0)))
 
     def tell(evidence: Evidence, attacker: Attacker) -> str:
         said = [
-            f"split {CUTS[cut]}: {percent(raw)} to {percent(own)}" + ("" if free else f" with {kept_in(defense)} kept")
-            for cut, (raw, own, defense) in zip(cuts, pairs(evidence, attacker), strict=True)
+            f"split {CUTS[cut]}: {percent(before)} to {percent(after)} ({kept_in(defense)} kept)"
+            for cut, (before, after, defense) in zip(cuts, pairs(evidence, attacker), strict=True)
         ]
         return "; ".join(said)
+
+    return measure, tell
+
+
+def keeps_target(one: Set, cuts: Sequence[str]) -> tuple[Measure, Tell]:
+    """What was chosen on task_val to cost at most a point costs the victims at most a point, too, at each cut."""
+
+    def pairs(evidence: Evidence) -> list[tuple[Arm, Arm]]:
+        keys = [f"{one.name}/{cut}" for cut in cuts]
+        return [(evidence.utility(k, "none"), evidence.utility(k, bounded(evidence, k))) for k in keys]
+
+    def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
+        arms = [arm for pair in pairs(evidence) for arm in pair]
+        return measured(combine(arms, lambda v: (MATCHED - v[0::2] + v[1::2]).min(0)))
+
+    def tell(evidence: Evidence, attacker: Attacker) -> str:
+        said = [f"split {CUTS[cut]}: {percent(*pair)}" for cut, pair in zip(cuts, pairs(evidence), strict=True)]
+        return "raw, chosen: " + "; ".join(said)
 
     return measure, tell
 
@@ -126,7 +161,8 @@ def kept_in(defense: str) -> str:
 
 
 def rises(one: Set, hidden: str | None) -> tuple[Measure, Tell]:
-    """With more coefficients kept, target accuracy (no attribute) or the attack on an attribute rises."""
+    """From each number of kept coefficients to the next, target accuracy (no attribute) or the attack on an attribute
+    rises, or falls by less than a point."""
     key = f"{one.name}/{FC1}"
 
     def arms(evidence: Evidence, attacker: Attacker) -> list[Arm]:
@@ -135,7 +171,7 @@ def rises(one: Set, hidden: str | None) -> tuple[Measure, Tell]:
         return [evidence.attack(key, d, hidden, attacker) for d in kept_points(evidence, key)]
 
     return (
-        lambda evidence, attacker: spearman(arms(evidence, attacker)),
+        lambda evidence, attacker: above(steps(arms(evidence, attacker)), -MATCHED),
         lambda evidence, attacker: f"from one to all: {percent(*arms(evidence, attacker))}",
     )
 
@@ -159,19 +195,34 @@ def pruning_trade(evidence: Evidence, one: Set, hidden: str, attacker: Attacker)
     return trade(evidence, key, family(evidence, key, "feature_l1"), hidden, attacker, "L1 pruning")
 
 
+def plain_svd_trade(evidence: Evidence, one: Set, hidden: str, attacker: Attacker) -> Trade:
+    key = f"{one.name}/plain"
+    return trade(
+        evidence, key, family(evidence, key, "signal_content"), hidden, attacker, "signal content, plain network"
+    )
+
+
+def plain_pruning_trade(evidence: Evidence, one: Set, hidden: str, attacker: Attacker) -> Trade:
+    key = f"{one.name}/plain"
+    return trade(evidence, key, family(evidence, key, "feature_l1"), hidden, attacker, "L1 pruning, plain net")
+
+
 def adversarial_trade(evidence: Evidence, one: Set, hidden: str, attacker: Attacker) -> Trade:
     key = f"{one.name}/plain"
     return trade(evidence, key, family(evidence, key, "adversarial"), hidden, attacker, "adversarial training")
 
 
-def beats(one: Set, hidden: str, rival: Callable[[Evidence, Set, str, Attacker], Trade]) -> tuple[Measure, Tell]:
+Trader = Callable[[Evidence, Set, str, Attacker], Trade]
+
+
+def beats(one: Set, hidden: str, rival: Trader, own: Trader = svd_trade) -> tuple[Measure, Tell]:
     """At equal target error the attack error is higher on at least 80 % of the grid."""
 
     def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
-        return above(wins(svd_trade(evidence, one, hidden, attacker), rival(evidence, one, hidden, attacker)), MOST)
+        return above(wins(own(evidence, one, hidden, attacker), rival(evidence, one, hidden, attacker)), MOST)
 
     def tell(evidence: Evidence, attacker: Attacker) -> str:
-        pair = svd_trade(evidence, one, hidden, attacker), rival(evidence, one, hidden, attacker)
+        pair = own(evidence, one, hidden, attacker), rival(evidence, one, hidden, attacker)
         return f"wins on {100 * wins(*pair).mean:.0f} % of the grid, mean gap {100 * gap(*pair).mean:+.1f} points"
 
     return measure, tell
@@ -208,21 +259,22 @@ def adversarial_on(one: Set, hidden: str, own: bool) -> tuple[Measure, Tell]:
     )
 
 
-def bytes_exact(one: Set) -> Measure:
-    """m' coefficients of two bytes travel instead of n."""
+def fewer_values(one: Set, cuts: Sequence[str]) -> tuple[Measure, Tell]:
+    """Fewer values travel than z has, however many coefficients are kept."""
 
-    def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
-        worst = 0.0
-        for cut in one.cuts:
+    def shares(evidence: Evidence) -> list[tuple[str, str, float]]:
+        found = []
+        for cut in cuts:
             key = f"{one.name}/{cut}"
             for defense in kept_points(evidence, key):
-                fits = evidence.fact(key, defense, "fit")
-                sent = evidence.fact(key, defense, "payload_bytes")
-                for fit, size in zip(fits, sent, strict=True):
-                    worst = max(worst, abs((size - HEADER) / (2 * fit["values"]) - 1))
-        return exactly(0.001 - worst)
+                fit, sent = (evidence.fact(key, defense, name)[0] for name in ("fit", "payload_bytes"))
+                found.append((cut, kept_in(defense), (sent - HEADER) / (2 * fit["raw_values"])))
+        return found
 
-    return measure
+    def tell(evidence: Evidence, attacker: Attacker) -> str:
+        return "; ".join(f"{k} kept at split {CUTS[c]}: {share:.4f} of z" for c, k, share in shares(evidence))
+
+    return lambda evidence, attacker: exactly(1 - max(share for _, _, share in shares(evidence))), tell
 
 
 def macs_exact(one: Set) -> tuple[Measure, Tell]:
@@ -281,23 +333,91 @@ def relaxed(one: Set, hidden: str | None) -> tuple[Measure, Tell]:
 
 
 def shaped(one: Set, figure: str) -> tuple[Measure, Tell]:
-    """Training lowers a figure of z on task_val: correlation between units, or distance from a Gaussian."""
-    key = f"{one.name}/{FC1}"
+    """After the training a figure of z on task_val is lower than after as many epochs of plain training: correlation
+    between units, or distance from a Gaussian."""
+    keys = f"{one.name}/{PLAINLY}", f"{one.name}/{FC1}"
 
-    def values(evidence: Evidence) -> tuple[Arm, Arm]:
-        like, logs = evidence.utility(key, "none"), evidence.fact(key, "none", "training")
-        by_seed = dict(zip(evidence.seeds(key), logs, strict=False))
-        return tuple(  # type: ignore[return-value]
-            constant({s: float(log[when][figure]) for s, log in by_seed.items()}, when, like)
-            for when in ("before", "after")
-        )
+    def values(evidence: Evidence) -> list[Arm]:
+        like = evidence.utility(keys[1], "none")
+        logs = [by_seed(evidence, key, "none", "training") for key in keys]
+        return [constant({s: float(log["after"][figure]) for s, log in found.items()}, figure, like) for found in logs]
 
     def tell(evidence: Evidence, attacker: Attacker) -> str:
-        before, after = (measured(arm).mean for arm in values(evidence))
-        zeros = np.mean([log["after"]["share_of_zeros"] for log in evidence.fact(key, "none", "training")])
-        return f"{before:.4f} before, {after:.4f} after; {100 * zeros:.0f} % of z is exactly zero"
+        plain, whole = (measured(arm).mean for arm in values(evidence))
+        logs = evidence.fact(keys[1], "none", "training")
+        zeros = np.mean([log["after"]["share_of_zeros"] for log in logs])
+        chance = np.mean([log["after"]["correlation_energy_by_chance"] for log in logs])
+        more = f" (by chance {chance:.4f})" if figure == "correlation_energy" else ""
+        return f"plain {plain:.4f}, trained {whole:.4f}{more}; {100 * zeros:.0f} % of z is exactly zero"
 
     return lambda evidence, attacker: difference(*values(evidence)), tell
+
+
+def gaussian(one: Set) -> tuple[Measure, Tell]:
+    """At least half of the units are near a Gaussian after the training."""
+    key = f"{one.name}/{FC1}"
+
+    def share(evidence: Evidence) -> Arm:
+        found = by_seed(evidence, key, "none", "training")
+        shares = {s: float(log["after"]["share_near_gaussian"]) for s, log in found.items()}
+        return constant(shares, "share", evidence.utility(key, "none"))
+
+    return (
+        lambda evidence, attacker: above(measured(share(evidence)), 0.5),
+        lambda evidence, attacker: f"{percent(share(evidence))} of the units",
+    )
+
+
+def alike(one: Set, hidden: str) -> tuple[Measure, Tell]:
+    """The whole signal content leaks as much as W z, of which it is a bijection: within two points either way."""
+    key = f"{one.name}/plain"
+
+    def arms(evidence: Evidence, attacker: Attacker) -> list[Arm]:
+        return [evidence.attack(key, d, hidden, attacker) for d in (ours("free"), "linear_split")]
+
+    return (
+        lambda evidence, attacker: measured(combine(arms(evidence, attacker), lambda v: 0.02 - np.abs(v[0] - v[1]))),
+        lambda evidence, attacker: f"free, W z: {percent(*arms(evidence, attacker))}",
+    )
+
+
+def layer_hides(one: Set, hidden: str) -> tuple[Measure, Tell]:
+    """One layer more on the edge leaks no more than the whole signal content, within a point."""
+    key = f"{one.name}/plain"
+
+    def arms(evidence: Evidence, attacker: Attacker) -> list[Arm]:
+        return [evidence.attack(key, d, hidden, attacker) for d in (ours("free"), "one_more_layer")]
+
+    return (
+        lambda evidence, attacker: above(difference(*arms(evidence, attacker)), -MATCHED),
+        lambda evidence, attacker: f"free, one more layer: {percent(*arms(evidence, attacker))}",
+    )
+
+
+def better_target(one: Set) -> tuple[Measure, Tell]:
+    """One coefficient keeps the target at least as well as adversarial training, within a point."""
+    key, plain = f"{one.name}/{FC1}", f"{one.name}/plain"
+
+    def arms(evidence: Evidence) -> list[Arm]:
+        return [evidence.utility(key, ONE), evidence.utility(plain, strongest(evidence, plain))]
+
+    return (
+        lambda evidence, attacker: above(difference(*arms(evidence)), -MATCHED),
+        lambda evidence, attacker: f"m' = 1, adversarially trained: {percent(*arms(evidence))}",
+    )
+
+
+def stays_exposed(one: Set, hidden: str) -> tuple[Measure, Tell]:
+    """An attribute that goes with the target is still recognized above its floor."""
+    key = f"{one.name}/{FC1}"
+
+    def arms(evidence: Evidence, attacker: Attacker) -> list[Arm]:
+        return [evidence.attack(key, ONE, hidden, attacker), evidence.floor(key, hidden)]
+
+    return (
+        lambda evidence, attacker: difference(*arms(evidence, attacker)),
+        lambda evidence, attacker: f"m' = 1, floor: {percent(*arms(evidence, attacker))}",
+    )
 
 
 def ablated(one: Set, arm: str, hidden: str | None) -> tuple[Measure, Tell]:

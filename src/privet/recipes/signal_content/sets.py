@@ -13,12 +13,13 @@ CUTS = {"block1": 2, "block2": 3, "flatten": 4, "fc1": 5}  # a cut and the paper
 FC1, FC2 = "flatten", "fc1"
 FREE = "signal_content:keep=free,order=singular"
 ONE = "signal_content:keep=1,order=singular"
+PLAINLY = "none of the three"  # as many epochs of plain training
 TRAINING = "content_training"
 ABLATIONS = {
     "no removal": "content_training:removal=false",
     "no decorrelation": "content_training:decorrelate=0",
     "no variational part": "content_training:variational=0",
-    "none of the three": "content_training:removal=false,decorrelate=0,variational=0",
+    PLAINLY: "content_training:removal=false,decorrelate=0,variational=0",
 }
 
 
@@ -65,7 +66,7 @@ class Set:
         return Source(where.place(self.name), self.target, self.hidden, resize=resize, limit=limit, top=self.top)
 
 
-DIGITS = Set("digits", "parity", ("digit",), cuts=("block2", FC1, FC2), ablations=("no removal",))
+DIGITS = Set("digits", "parity", ("digit",), cuts=("block2", FC1, FC2), ablations=("no removal", PLAINLY))
 UTKFACE = Set("utkface", "gender", ("race", "age_group"), 3000)
 QMNIST = Set("qmnist", "digit", ("writer",), None, top="writer=100")
 CELEBA = Set(
@@ -115,7 +116,7 @@ def studies(grid: Grid, where: Where) -> dict[str, Study]:
         if grid.as_published
         else {
             "quick": ("server_probe", "linear_probe"),
-            "standard": ("server_probe", "linear_probe", "mlp_probe"),
+            "standard": ("server_probe", "linear_probe", "mlp_probe", "boosted_trees"),
             "full": (),
         }[grid.name]
     )
@@ -131,9 +132,9 @@ def studies(grid: Grid, where: Where) -> dict[str, Study]:
             found[f"{one.name}/{cut}"] = study(cut, TRAINING, [*map(paper_method, points.kept), *pruned])
         own = one.hidden[0]
         rivals = [adversarial(g, own) for g in points.gammas]
-        rivals += [text for g in (points.gammas[0], points.gammas[-1]) for text in supervised(g, own)]
-        rivals += ["autoencoder:keep=4"]
-        rivals += [] if grid.name == "quick" else ["linear_split", "one_more_layer"]
+        rivals += [text for g in points.gammas for text in supervised(g, own)]
+        rivals += [f"feature_l1:keep={k}" for k in points.features]
+        rivals += ["autoencoder:keep=4", "linear_split", "one_more_layer"]
         found[f"{one.name}/plain"] = study(FC1, None, [*map(ours, points.kept), *rivals])
         for name in one.ablations:
             found[f"{one.name}/{name}"] = study(FC1, ABLATIONS[name], [ONE])

@@ -15,7 +15,7 @@ from privet.recipes.claims import Grid, Where
 from privet.recipes.signal_content.sets import ABLATIONS, DIGITS, FC1, SETS, TRAINING
 from studies import privet
 
-CLAIMS = ["3a", "3b", "3c", "3d", "3e", "3f", "3g", "3h", "3i", "3j", "3k", "3l"]
+CLAIMS = ["3a", "3b", "3c", "3d", "3e", "3f", "3g", "3h", "3i", "3j", "3k", "3l", "3m"]
 
 
 def test_every_claim_of_the_table_is_there() -> None:
