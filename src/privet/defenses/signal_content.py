@@ -199,7 +199,9 @@ def with_first_layer(operator: LinearOperator) -> nn.Module:
     stands in front of the rest, so that what was moved to the edge costs the adversary no layer."""
     outputs, _, height, width = operator.weight.shape
     device = next(operator.rest.parameters(), operator.weight).device
-    first = nn.utils.skip_init(nn.Conv2d, outputs, outputs, (height, width), padding="same", device=device)
+    first: nn.Module = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, outputs, outputs, (height, width), padding="same", device=device
+    )
     with torch.no_grad():  # whoever trains it draws its own weights
         for parameter in first.parameters():
             parameter.zero_()
