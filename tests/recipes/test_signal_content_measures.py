@@ -1,4 +1,4 @@
-"""Each measure of the recipe, on evidence whose truth is known: positive where the paper is right, negative where not."""
+"""Each measure of the recipe, on evidence whose truth is known: positive where the paper is right, else negative."""
 
 from __future__ import annotations
 
