@@ -12,6 +12,7 @@ import pytest
 from privet.errors import RunError
 from privet.recipes.evidence import Arm, Evidence
 from privet.recipes.signal_content import measures as m
+from privet.recipes.signal_content import reading
 from privet.recipes.signal_content.sets import CUTS, DIGITS, FC1, FC2, FREE, ONE, PLAINLY, UTKFACE
 
 FOUR = "signal_content:keep=4,order=singular"
@@ -156,7 +157,7 @@ def test_trades_at_equal_target_error() -> None:
         for defense, utility, ours in (("none", 0.95, 0.9), (ONE, 0.85, 0.4 if sign > 0 else 0.8), (FREE, 0.95, 0.9)):
             values[key, defense, "y"], values[key, defense, "digit"] = utility, ours
         values[key, "feature_l1:keep=1", "y"], values[key, "feature_l1:keep=1", "digit"] = 0.85, 0.6
-        return m.beats(DIGITS, "digit", m.pruning_trade), Known(values)
+        return m.beats(DIGITS, "digit", reading.pruning_trade), Known(values)
 
     both(make)
 
@@ -277,7 +278,7 @@ def test_one_seed_has_no_interval_and_seeds_are_not_mixed_up() -> None:
     key = f"digits/{FC1}"
     known = Known({(key, "none", "y"): 0.9})
     with pytest.raises(RunError, match="one seed has no interval"):
-        m.constant({0: 1.0}, "content", known.utility(key, "none"))
+        reading.constant({0: 1.0}, "content", known.utility(key, "none"))
 
     class Late(Known):
         def runs(self, key: str) -> Any:
@@ -286,7 +287,7 @@ def test_one_seed_has_no_interval_and_seeds_are_not_mixed_up() -> None:
             return found
 
     late = Late({(key, "none", "y"): 0.9}, {(key, "none", "content"): ["second", "third"]})
-    assert m.by_seed(cast(Evidence, late), key, "none", "content") == {1: "second", 2: "third"}
+    assert reading.by_seed(cast(Evidence, late), key, "none", "content") == {1: "second", 2: "third"}
 
 
 def test_cuts_are_the_papers() -> None:

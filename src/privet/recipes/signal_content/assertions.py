@@ -10,7 +10,6 @@ from privet.recipes.evidence import Attacker, Evidence
 from privet.recipes.signal_content.measures import (
     ablated,
     adversarial_on,
-    adversarial_trade,
     alike,
     beats,
     better_target,
@@ -24,15 +23,13 @@ from privet.recipes.signal_content.measures import (
     layer_hides,
     macs_exact,
     one_coefficient,
-    plain_pruning_trade,
-    plain_svd_trade,
-    pruning_trade,
     ranked,
     relaxed,
     rises,
     shaped,
     stays_exposed,
 )
+from privet.recipes.signal_content.reading import adversarial_trade, plain_pruning_trade, plain_svd_trade, pruning_trade
 from privet.recipes.signal_content.sets import CELEBA, DIGITS, FC1, FC2, IDENTITY, PLAINLY, SETS, UTKFACE, Set
 
 

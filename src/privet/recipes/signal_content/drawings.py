@@ -8,7 +8,7 @@ import numpy as np
 
 from privet.recipes.claims import Figure
 from privet.recipes.evidence import Attacker, Evidence
-from privet.recipes.signal_content.measures import (
+from privet.recipes.signal_content.reading import (
     adversarial_trade,
     bounded,
     kept_points,
