@@ -21,6 +21,7 @@ from privet.coefficients import CoefficientObfuscator, Flat, LiftedServer, Plain
 from privet.defense import Defended, Guarantee
 from privet.defenses.none import RawObfuscator
 from privet.operators import factorize, find
+from privet.runtime.edge import session_options
 from privet.runtime.export import export_edge
 from privet.split import Split, split
 
@@ -60,7 +61,7 @@ def edge(kept: int) -> None:
         Flat(operator, factors.right[:, :kept], factors.singular[:kept], z_bar), Plain(kept, 1)
     ).eval()
     picture = np.random.default_rng(0).random((1, 3, 50, 50), dtype=np.float32)
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = 1
     sessions = {}
     with tempfile.TemporaryDirectory() as folder:

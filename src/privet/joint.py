@@ -26,7 +26,7 @@ from privet.data.corpus import Corpus, Part
 from privet.errors import CutError, DataError, SpecError, unknown
 from privet.nets import reheaded
 from privet.split import Split
-from privet.train import Effort, Progress, batches, inputs
+from privet.train import Effort, Progress, batches, channels_last, inputs
 
 RATE = 1e-3
 WARM_UP = 5
@@ -237,28 +237,30 @@ def play(
     drops = [max(1, round(epochs * share)) for share in (0.4, 0.8)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(plan.optimizer, drops)
     alone = min(WARM_UP, epochs) if game.adversary else 0
-    _mode(game, training=False)
-    for epoch in range(alone):
-        for index in batches(len(owner.train), effort.batch, generator):
-            _teach(game, owner.train.batch(index))
-        if progress:
-            progress(epoch + 1, alone + epochs)
+    learners = (*game.players, *([game.adversary.network] if game.adversary else []))
     best, states, history = math.inf, [copy.deepcopy(p.state_dict()) for p in game.players], []
     chosen = epochs
-    for epoch in range(epochs):
-        _mode(game, training=True)
-        with plan.epoch():
+    with channels_last(*learners):
+        _mode(game, training=False)
+        for epoch in range(alone):
             for index in batches(len(owner.train), effort.batch, generator):
-                _round(game, plan, owner.train.batch(index))
-        schedule.step()
-        history.append(_judge(game, owner.val, plan.views))
-        if not math.isfinite(history[-1]["objective"]):
-            raise SpecError(f"training came apart in epoch {epoch + 1}: a loss is not a number; lower its weights")
-        if epoch >= min(drops[1], epochs - 1) and history[-1]["objective"] <= best:
-            best, chosen = history[-1]["objective"], epoch + 1
-            states = [copy.deepcopy(p.state_dict()) for p in game.players]
-        if progress:
-            progress(alone + epoch + 1, alone + epochs)
+                _teach(game, owner.train.batch(index))
+            if progress:
+                progress(epoch + 1, alone + epochs)
+        for epoch in range(epochs):
+            _mode(game, training=True)
+            with plan.epoch():
+                for index in batches(len(owner.train), effort.batch, generator):
+                    _round(game, plan, owner.train.batch(index))
+            schedule.step()
+            history.append(_judge(game, owner.val, plan.views))
+            if not math.isfinite(history[-1]["objective"]):
+                raise SpecError(f"training came apart in epoch {epoch + 1}: a loss is not a number; lower its weights")
+            if epoch >= min(drops[1], epochs - 1) and history[-1]["objective"] <= best:
+                best, chosen = history[-1]["objective"], epoch + 1
+                states = [copy.deepcopy(p.state_dict()) for p in game.players]
+            if progress:
+                progress(alone + epoch + 1, alone + epochs)
     for player, state in zip(game.players, states, strict=True):
         player.load_state_dict(state)
     _mode(game, training=False)

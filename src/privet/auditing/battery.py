@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from privet.attack import Posterior, Probe, Setting, Solver, View
 from privet.nets import Scale
-from privet.train import Effort, Progress, batches
+from privet.train import Effort, Progress, batches, channels_last
 
 SOLVED = 2
 
@@ -107,21 +107,22 @@ def _fit_probe(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1009 + index)
             network = probe.network(first.rows(torch.arange(min(8, len(first)))), material.outputs).to(device)
-            value, at = _train(
-                network,
-                draw,
-                material.known,
-                held,
-                known_val,
-                setting,
-                loss,
-                epochs,
-                patience,
-                effort.batch,
-                seed + index,
-                device,
-                tick,
-            )
+            with channels_last(network):
+                value, at = _train(
+                    network,
+                    draw,
+                    material.known,
+                    held,
+                    known_val,
+                    setting,
+                    loss,
+                    epochs,
+                    patience,
+                    effort.batch,
+                    seed + index,
+                    device,
+                    tick,
+                )
         shown = value if math.isfinite(value) else None  # infinite where training diverged from its first step
         log["settings"].append({"setting": vars(setting), "val_loss": shown, "best_epoch": at, "epochs": epochs})
         if best is None or value < best[0]:

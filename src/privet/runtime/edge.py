@@ -29,8 +29,7 @@ class Edge:
             raise MissingExtra("onnxruntime", "edge") from error
         self.bundle = bundles.open(bundle_dir)
         self.signature, self.noise = self.bundle.signature, self.bundle.noise
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
+        options = session_options()
         graph = self.bundle.read("edge.onnx")
         try:
             self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -66,6 +65,17 @@ class Edge:
         if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
             raise DataError("x has values outside [0, 1] or not finite; scale it as the training data was scaled")
         return x
+
+
+def session_options() -> Any:
+    """How an edge runs: silent, and without a second, packed copy of its weights. Packing serves many examples at once;
+    for one person a call it takes memory, and a thin matrix such as a projection to 8 coefficients runs slower."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
 
 
 def _forms(values: Iterable[Any]) -> dict[str, tuple[bool, tuple[int, ...]]]:

@@ -29,6 +29,7 @@ from torch import nn
 from privet.defense import Defended
 from privet.errors import MissingExtra, ModelError
 from privet.payload import Array, Noise
+from privet.runtime.edge import session_options
 from privet.runtime.fuse import fold
 
 OPSET = 18
@@ -180,9 +181,7 @@ def _shapes(module: nn.Module, flat: list[dict[int, Any]]) -> tuple[Any, ...]:
 def _compare(graph: Graph, module: nn.Module, data: bytes, batches: Sequence[int]) -> None:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(data, session_options(), providers=["CPUExecutionProvider"])
     for batch in batches:
         feed = graph.feed(batch)
         with torch.no_grad():
