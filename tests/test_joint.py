@@ -27,12 +27,16 @@ def data() -> Corpus:
     return corpus()
 
 
+def labels(*values: int) -> torch.Tensor:
+    return torch.tensor(values)[:, None]
+
+
 def table(encode: Callable[[Tensor], tuple[Tensor, Tensor]], halves: Split, gamma: float, data: Corpus) -> joint.Game:
     """A game of a given split with an adversary for s."""
-    owner = joint.Owner.of(data, "s", CPU)
+    owner = joint.Owner.of(data, ("s",), CPU)
     with joint.seeded(1, CPU):
-        adversary = joint.Adversary(halves, 3, owner.train.s)
-    return joint.Game(encode, halves.server, (halves.edge, halves.server), adversary, gamma)
+        opponents = Adversaries(halves, owner.train.s, [3])
+    return joint.Game(encode, halves.server, (halves.edge, halves.server), opponents, gamma)
 
 
 def raw(halves: Split) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
@@ -108,7 +112,7 @@ def test_players_raise_the_cross_entropy_of_the_adversary(data: Corpus) -> None:
         halves = vector_split()
         game = table(raw(halves), halves, gamma, data)
         assert game.adversary is not None
-        batch = joint.Owner.of(data, "s", CPU).train.batch(slice(0, 40))
+        batch = joint.Owner.of(data, ("s",), CPU).train.batch(slice(0, 40))
         z, penalty = game.encode(batch.x)
         before = float(game.adversary.confusion(z, batch.s)[1])
         game.adversary.prior = 1e9
@@ -119,7 +123,7 @@ def test_players_raise_the_cross_entropy_of_the_adversary(data: Corpus) -> None:
 
 
 def play(halves: Split, data: Corpus, epochs: int = 10, **given: object) -> dict[str, list[float]]:
-    owner = joint.Owner.of(data, None, CPU)
+    owner = joint.Owner.of(data, (), CPU)
     game = joint.Game(raw(halves), halves.server, (halves.edge, halves.server))
     plan = joint.Plan(joint.adam(halves.edge, halves.server))
     effort = replace(EFFORT, task_epochs=epochs)
@@ -138,7 +142,7 @@ def test_epoch_kept_is_the_best_of_the_last_fifth(data: Corpus, epochs: int) -> 
     assert kept > epochs - len(last)
     assert history[kept - 1] == min(last)
     with torch.no_grad():
-        logits = halves.server(halves.edge(joint.Owner.of(data, None, CPU).val.batch(slice(0, 8)).x))
+        logits = halves.server(halves.edge(joint.Owner.of(data, (), CPU).val.batch(slice(0, 8)).x))
     value = float(joint.cross_entropy(logits, torch.from_numpy(data.task_val.y)))
     assert value == pytest.approx(history[kept - 1], abs=1e-6), "the halves are those of the epoch kept"
     assert not halves.edge.training
@@ -151,7 +155,7 @@ def test_rate_falls_twice(data: Corpus) -> None:
     game = joint.Game(raw(halves), halves.server, (halves.edge, halves.server))
     with joint.seeded(0, CPU) as generator:
         joint.play(
-            game, plan, joint.Owner.of(data, None, CPU), effort=replace(EFFORT, task_epochs=5), generator=generator,
+            game, plan, joint.Owner.of(data, (), CPU), effort=replace(EFFORT, task_epochs=5), generator=generator,
             progress=lambda done, total: rates.append([g["lr"] for g in plan.optimizer.param_groups]),
         )  # fmt: skip
     wanted = [[r, 100 * r] for r in (1e-3, 1e-4, 1e-4, 1e-5, 1e-5)]
@@ -163,7 +167,7 @@ def test_progress_counts_the_adversary_alone(data: Corpus) -> None:
     game = table(raw(halves), halves, 1.0, data)
     with joint.seeded(0, CPU) as generator:
         joint.play(
-            game, joint.Plan(joint.adam(halves.edge)), joint.Owner.of(data, "s", CPU),
+            game, joint.Plan(joint.adam(halves.edge)), joint.Owner.of(data, ("s",), CPU),
             effort=replace(EFFORT, task_epochs=7), generator=generator, progress=lambda *n: told.append(n),
         )  # fmt: skip
     assert told == [(i, 12) for i in range(1, 13)]
@@ -174,7 +178,7 @@ def test_losses_that_are_no_numbers_are_refused(data: Corpus) -> None:
     game = joint.Game(lambda x: (halves.edge(x), torch.tensor(float("inf"))), halves.server, (halves.edge,))
     with joint.seeded(0, CPU) as generator, pytest.raises(SpecError, match="epoch 1"):
         joint.play(
-            game, joint.Plan(joint.adam(halves.edge)), joint.Owner.of(data, None, CPU), effort=EFFORT,
+            game, joint.Plan(joint.adam(halves.edge)), joint.Owner.of(data, (), CPU), effort=EFFORT,
             generator=generator,
         )  # fmt: skip
 

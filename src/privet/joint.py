@@ -1,11 +1,10 @@
-"""Both halves trained further, together: the owner's examples, a co-trained adversary, and the one loop over epochs
-that the defenses which train the network share, so that their budgets are equal.
+"""Both halves trained further, together: the owner's examples and the one loop over epochs that the defenses which
+train the network share, so that their budgets are equal.
 
-    minimize  CE(h(z'), y) + penalty(x) - gamma * min(CE(a(z'), s), H(s)),   while a minimizes CE(a(z'), s)
+    minimize  CE(h(z'), y) + penalty(x) - gamma * credit(z', s),   while each adversary minimizes CE(a(z'), s)
 
-An adversary that does worse than the prior of s earns the defender nothing more, hence H(s): without that bound the
-objective has no minimum, and a network "hides" s by making one adversary confidently wrong, which the next one undoes.
-Everything here learns from task_train and is chosen on task_val; no other part of a corpus is read.
+What credit is, `privet.adversaries` says: min(CE(a(z'), s), H(s)) where nothing else is chosen. Everything here learns
+from task_train and is chosen on task_val; no other part of a corpus is read.
 """
 
 from __future__ import annotations
@@ -20,17 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from privet.adversaries import RATE, Adversaries, cross_entropy, descend
 from privet.data.corpus import Corpus, Part
 from privet.errors import CutError, DataError, SpecError, unknown
-from privet.nets import reheaded
 from privet.split import Split
 from privet.train import Effort, Progress, batches, channels_last, inputs
 
-RATE = 1e-3
 WARM_UP = 5
-STEPS = 5
 FASTER = 100
 VAL_BATCH = 256
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -57,13 +53,17 @@ def check_trainable(split: Split, method: str, halves: Iterable[str] = ("edge", 
         raise SpecError(f"{method} trains the edge half, so no defense may stand before it; make it the chain's first")
 
 
-def hidden_attribute(corpus: Corpus, name: str) -> str:
-    """The attribute to hide: the named one, or the first where the name is empty. SpecError with the legal ones."""
-    if name and name not in corpus.hidden:
-        raise SpecError(unknown("hidden attribute", name, corpus.hidden))
+def hidden_attributes(corpus: Corpus, names: str) -> tuple[str, ...]:
+    """The attributes to hide: those named, with a slash between them, or the first where nothing is named.
+
+    SpecError with the legal ones."""
     if not corpus.hidden:
         raise SpecError("this corpus hides no attribute, and the method needs one to hide; name it with --hidden")
-    return name or corpus.hidden[0]
+    chosen = (names,) if names in corpus.hidden else tuple(names.split("/")) if names else corpus.hidden[:1]
+    for name in chosen:
+        if name not in corpus.hidden:
+            raise SpecError(unknown("hidden attribute", name, corpus.hidden))
+    return tuple(dict.fromkeys(chosen))
 
 
 def check_weight(name: str, value: float, of: str) -> None:
@@ -86,15 +86,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[np.random.Generator]:
         yield np.random.default_rng([seed, 11])
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the labelled rows (-1 = missing) of logits [B, K], in nats; 0 where no row is labelled."""
-    total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-    return total / (labels >= 0).sum().clamp_min(1)
-
-
 @dataclass(frozen=True)
 class Batch:
-    """Inputs x [B, *input], targets y [B] and hidden labels s [B], both -1 where missing."""
+    """Inputs x [B, *input], targets y [B] and hidden labels s [B, attributes], both -1 where missing."""
 
     x: Tensor
     y: Tensor
@@ -103,7 +97,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Examples:
-    """The rows of one part that carry the target or the hidden label; s is -1 throughout where nothing is hidden."""
+    """The rows of one part that carry the target or a hidden label."""
 
     x: np.ndarray[Any, Any]
     y: Tensor
@@ -111,10 +105,10 @@ class Examples:
     device: torch.device
 
     @classmethod
-    def of(cls, part: Part, attribute: str | None, device: torch.device) -> Examples:
+    def of(cls, part: Part, attributes: Sequence[str], device: torch.device) -> Examples:
         """The labelled rows of a part."""
-        s = part.s[attribute] if attribute else np.full(len(part), -1, np.int64)
-        rows = np.flatnonzero((part.y >= 0) | (s >= 0))
+        s = np.stack([part.s[name] for name in attributes], 1) if attributes else np.empty((len(part), 0), np.int64)
+        rows = np.flatnonzero((part.y >= 0) | (s >= 0).any(1))
         return cls(part.x[rows], torch.from_numpy(part.y[rows]), torch.from_numpy(s[rows]), device)
 
     def __len__(self) -> int:
@@ -134,12 +128,12 @@ class Owner:
     val: Examples
 
     @classmethod
-    def of(cls, corpus: Corpus, attribute: str | None, device: torch.device) -> Owner:
+    def of(cls, corpus: Corpus, attributes: Sequence[str], device: torch.device) -> Owner:
         """task_train and task_val. Raises DataError where task_train has fewer than 2 examples with a target, or with
-        the hidden label."""
-        train = Examples.of(corpus.task_train, attribute, device)
-        val = Examples.of(corpus.task_val, attribute, device)
-        asked = ((corpus.target, train.y), *([(attribute, train.s)] if attribute else []))
+        a hidden label."""
+        train = Examples.of(corpus.task_train, attributes, device)
+        val = Examples.of(corpus.task_val, attributes, device)
+        asked = ((corpus.target, train.y), *((name, train.s[:, i]) for i, name in enumerate(attributes)))
         for name, labels in asked:
             if (known := int((labels >= 0).sum())) < 2:
                 raise DataError(
@@ -148,48 +142,33 @@ class Owner:
         return cls(train, val)
 
 
-class Adversary:
-    """a: the server's architecture with fresh weights, from z' [B, *shape] to logits [B, S] of the hidden attribute."""
-
-    def __init__(self, split: Split, classes: int, s: Tensor) -> None:
-        server = copy.deepcopy(split.server).cpu()
-        self.network = reheaded(server, torch.zeros(2, *split.shape), classes).to(device_of(split))
-        self.optimizer = adam(self.network)
-        share = torch.bincount(s[s >= 0], minlength=classes).double() / max(1, int((s >= 0).sum()))
-        self.prior = float(-(share * share.clamp_min(1e-300).log()).sum())
-
-    def learn(self, z: Tensor, s: Tensor) -> None:
-        """A few steps on CE(a(z'), s) in training mode; z' gets no gradient."""
-        self.network.train()
-        for _ in range(STEPS):
-            descend(self.optimizer, cross_entropy(self.network(z.detach()), s))
-
-    def confusion(self, z: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """min(CE(a(z'), s), H(s)) with a gradient for z' alone, and CE(a(z'), s) itself."""
-        self.network.requires_grad_(False)
-        loss = cross_entropy(self.network(z), s)
-        self.network.requires_grad_(True)
-        return loss.clamp_max(self.prior), loss.detach()
-
-
 @dataclass(frozen=True)
 class Game:
     """Who learns what. `encode` maps x to z' and to the penalty of this representation (0 where there is none);
-    `players` are in training mode while they learn, and the state of their best epoch is kept."""
+    `players` are in training mode while they learn, and the state of their best epoch is kept: that of the lowest
+    objective on task_val, or of the lowest answer of `judge` where one is given."""
 
     encode: Encode
     server: nn.Module
     players: tuple[nn.Module, ...]
-    adversary: Adversary | None = None
+    adversaries: Adversaries | None = None
     gamma: float = 0.0
+    judge: Callable[[], float] | None = None
+
+    def learn(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+        """The adversaries' steps, then the players', on the same z'."""
+        z, penalty = self.encode(batch.x)
+        if self.adversaries is not None:
+            self.adversaries.learn(z, batch.s)
+        descend(optimizer, self.objective(batch, z, penalty)[0])
 
     def objective(self, batch: Batch, z: Tensor, penalty: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """CE(h(z'), y) + penalty - gamma * min(CE(a(z'), s), H(s)), and sums to look at."""
+        """CE(h(z'), y) + penalty - gamma * credit(z', s), and sums to look at."""
         logits = self.server(z)
         loss = cross_entropy(logits, batch.y) + penalty
         seen = {"right": (logits.argmax(1) == batch.y).sum()}
-        if self.adversary is not None:
-            credit, seen["adversary"] = self.adversary.confusion(z, batch.s)
+        if self.adversaries is not None:
+            credit, seen["adversary"] = self.adversaries.credit(z, batch.s)
             loss = loss - self.gamma * credit
         return loss, seen
 
@@ -204,20 +183,13 @@ class Plan:
     views: Sequence[Callable[[], AbstractContextManager[Any]]] = field(default=(nullcontext,))
 
 
-def adam(*networks: nn.Module, noise: nn.Module | None = None) -> torch.optim.Adam:
+def adam(*networks: nn.Module, noise: nn.Module | None = None, rate: float = RATE) -> torch.optim.Adam:
     """Adam at the rate that all of these methods share. Logarithms of noise scales learn a hundred times as fast: they
     have several units to go where weights have hundredths, and an effort may be a few hundred steps."""
     groups: list[dict[str, Any]] = [{"params": [p for network in networks for p in network.parameters()]}]
     if noise is not None:
-        groups.append({"params": list(noise.parameters()), "lr": FASTER * RATE})
-    return torch.optim.Adam([group for group in groups if group["params"]], lr=RATE, fused=True)
-
-
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step downhill."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+        groups.append({"params": list(noise.parameters()), "lr": FASTER * rate})
+    return torch.optim.Adam([group for group in groups if group["params"]], lr=rate, fused=True)
 
 
 def play(
@@ -226,18 +198,17 @@ def play(
     """Train the players in place; returns the log.
 
     `effort.task_epochs` epochs with Adam's rate divided by ten after 40 % and 80 % of them (Samragh et al. 2021, 5.1,
-    scaled to the effort). An adversary first learns alone, for at most 5 epochs; then, batch by batch, it takes five
-    steps and the players one; its own rate stays. With a step for a step it runs after a network that only moves away,
-    and a fresh adversary finds everything. The epoch kept is the one with the lowest objective on
-    task_val among those at the lowest rate: earlier ones are better only because the game has not been played.
+    scaled to the effort). Adversaries first learn alone, for at most 5 epochs; then, batch by batch, they take five
+    steps and the players one; their own rate stays. The epoch kept is the one with the lowest objective on task_val
+    among those at the lowest rate: earlier ones are better only because the game has not been played.
 
     Raises SpecError where the losses stop being numbers.
     """
     epochs = effort.task_epochs
     drops = [max(1, round(epochs * share)) for share in (0.4, 0.8)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(plan.optimizer, drops)
-    alone = min(WARM_UP, epochs) if game.adversary else 0
-    learners = (*game.players, *([game.adversary.network] if game.adversary else []))
+    alone = min(WARM_UP, epochs) if game.adversaries else 0
+    learners = (*game.players, *(game.adversaries.networks if game.adversaries else []))
     best, states, history = math.inf, [copy.deepcopy(p.state_dict()) for p in game.players], []
     chosen = epochs
     with channels_last(*learners):
@@ -249,15 +220,19 @@ def play(
                 progress(epoch + 1, alone + epochs)
         for epoch in range(epochs):
             _mode(game, training=True)
+            if game.adversaries is not None:
+                game.adversaries.begin(epoch)
             with plan.epoch():
                 for index in batches(len(owner.train), effort.batch, generator):
-                    _round(game, plan, owner.train.batch(index))
+                    game.learn(owner.train.batch(index), plan.optimizer)
             schedule.step()
             history.append(_judge(game, owner.val, plan.views))
             if not math.isfinite(history[-1]["objective"]):
                 raise SpecError(f"training came apart in epoch {epoch + 1}: a loss is not a number; lower its weights")
-            if epoch >= min(drops[1], epochs - 1) and history[-1]["objective"] <= best:
-                best, chosen = history[-1]["objective"], epoch + 1
+            last = epoch >= min(drops[1], epochs - 1)
+            value = game.judge() if game.judge and last else history[-1]["objective"]
+            if last and value <= best:
+                best, chosen = value, epoch + 1
                 states = [copy.deepcopy(p.state_dict()) for p in game.players]
             if progress:
                 progress(alone + epoch + 1, alone + epochs)
@@ -279,25 +254,17 @@ def _represent(game: Game, batch: Batch) -> Tensor:
 
 
 def _teach(game: Game, batch: Batch) -> None:
-    if game.adversary is not None:
-        game.adversary.learn(_represent(game, batch), batch.s)
-
-
-def _round(game: Game, plan: Plan, batch: Batch) -> None:
-    """The adversary's steps, then the players', on the same z'."""
-    z, penalty = game.encode(batch.x)
-    if game.adversary is not None:
-        game.adversary.learn(z, batch.s)
-    descend(plan.optimizer, game.objective(batch, z, penalty)[0])
+    if game.adversaries is not None:
+        game.adversaries.learn(_represent(game, batch), batch.s)
 
 
 @torch.no_grad()
 def _judge(game: Game, val: Examples, views: Sequence[Callable[[], AbstractContextManager[Any]]]) -> dict[str, float]:
     """Mean objective, accuracy and, where there is one, the adversary's cross-entropy (nats) on task_val, eval mode."""
     _mode(game, training=False)
-    if game.adversary is not None:
-        game.adversary.network.eval()
-    sums = {"objective": 0.0, "accuracy": 0.0} | ({"adversary_nats": 0.0} if game.adversary else {})
+    for network in game.adversaries.networks if game.adversaries else ():
+        network.eval()
+    sums = {"objective": 0.0, "accuracy": 0.0} | ({"adversary_nats": 0.0} if game.adversaries else {})
     for view in views:
         with view():
             for start in range(0, len(val), VAL_BATCH):
@@ -305,6 +272,6 @@ def _judge(game: Game, val: Examples, views: Sequence[Callable[[], AbstractConte
                 loss, seen = game.objective(batch, *game.encode(batch.x))
                 sums["objective"] += float(loss) * len(batch.y) / len(val)
                 sums["accuracy"] += float(seen["right"]) / max(1, int((val.y >= 0).sum()))
-                if game.adversary is not None:
+                if game.adversaries is not None:
                     sums["adversary_nats"] += float(seen["adversary"]) * len(batch.y) / len(val)
     return {name: total / len(views) for name, total in sums.items()}

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from privet import joint
+from privet.adversaries import Adversaries
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Progress
 from privet.defenses.none import RawObfuscator
@@ -59,19 +60,19 @@ class Adversarial:
         Raises SpecError for an unknown attribute or a frozen half, CutError for halves that cannot be trained,
         DataError where the labels are missing."""
         self.check(split)
-        attribute = joint.hidden_attribute(corpus, self.attribute)
+        hidden = joint.hidden_attributes(corpus, self.attribute)
         split, device = split.copy(), joint.device_of(split)
-        owner = joint.Owner.of(corpus, attribute, device)
+        owner = joint.Owner.of(corpus, hidden, device)
 
         def encode(x: Tensor) -> tuple[Tensor, Tensor]:
             return split.edge(x), torch.zeros((), device=device)
 
         with joint.seeded(seed, device) as generator:
-            adversary = joint.Adversary(split, corpus.n_classes(attribute), owner.train.s)
-            game = joint.Game(encode, split.server, (split.edge, split.server), adversary, self.gamma)
+            adversaries = Adversaries(split, owner.train.s, [corpus.n_classes(name) for name in hidden])
+            game = joint.Game(encode, split.server, (split.edge, split.server), adversaries, self.gamma)
             plan = joint.Plan(joint.adam(split.edge, split.server))
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         why = "one adversary was fooled during training; what a fresh one learns is measured by attack"
         return Defended.of(
-            split, RawObfuscator(split.shape), why, attribute=attribute, prior_nats=adversary.prior, **log
+            split, RawObfuscator(split.shape), why, attribute="/".join(hidden), prior_nats=adversaries.prior, **log
         )

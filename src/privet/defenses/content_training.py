@@ -87,7 +87,7 @@ class ContentTraining:
         missing."""
         self.check(split)
         split, device = split.copy(), joint.device_of(split)
-        owner = joint.Owner.of(corpus, None, device)
+        owner = joint.Owner.of(corpus, (), device)
         spread = Spread(split.shape).to(device)
         before = shape_of(predict(split.edge, owner.val.x, device))
         layers = met(split, inputs(owner.train.x[:2], device)) if self.removal else {}

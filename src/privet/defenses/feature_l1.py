@@ -16,42 +16,29 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
+from privet.channels import FixedChannels
 from privet.data.corpus import Corpus
-from privet.defense import Defended, Obfuscator, Progress
+from privet.defense import Defended, Progress
 from privet.errors import SpecError
 from privet.operators import LinearOperator, find
-from privet.payload import Field
 from privet.split import Split
 from privet.train import Effort, fine_tune_server
 
 
-class KeptFeatures(Obfuscator):
-    """z -> its kept features [B, m'] (channels [B, m', H, W]) -> z with zeros for the rest."""
+class KeptFeatures(FixedChannels):
+    """z of any shape -> its kept features [B, m'] -> z with zeros for the rest."""
 
-    index: Tensor
-    place: Tensor
-
-    def __init__(self, shape: tuple[int, ...], index: list[int], channels: bool) -> None:
-        super().__init__()
-        self.shape, self.area = shape, shape[1:] if channels else ()
-        units = shape[0] if channels else math.prod(shape)
-        place = torch.full((units,), len(index))  # where a pruned feature reads: a zero behind the kept ones
-        place[index] = torch.arange(len(index))
-        self.register_buffer("index", torch.tensor(index))
-        self.register_buffer("place", place)
-        self.signature = (Field("kept", "float16", (len(index), *self.area)),)
+    def __init__(self, shape: tuple[int, ...], index: list[int]) -> None:
+        super().__init__((math.prod(shape),), 0, index)
+        self.shape = shape
 
     def encode(self, z: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        units = z if self.area else z.flatten(1)
-        return (units.index_select(1, self.index),)
+        return super().encode(z.flatten(1))
 
     def decode(self, *tensors: Tensor) -> Tensor:
-        kept = tensors[0]
-        whole = torch.cat([kept, torch.zeros_like(kept[:, :1])], 1).index_select(1, self.place)
-        return whole.reshape(-1, *self.shape)
+        return super().decode(*tensors).reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,9 @@ class FeatureL1:
         score = scores(operator)
         kept = self._count(len(score))
         index = sorted(int(j) for j in score.argsort(descending=True, stable=True)[:kept])
-        obfuscator = KeptFeatures(split.shape, index, operator.conv is not None).to(score.device)
+        obfuscator: FixedChannels = (
+            KeptFeatures(split.shape, index) if operator.conv is None else FixedChannels(split.shape, 0, index)
+        ).to(score.device)
         log: dict[str, Any] = {"server_tuned": False, "why": "tune=false"}
         if self.tune:
             log = fine_tune_server(split, obfuscator, corpus, effort=effort, seed=seed, progress=progress)

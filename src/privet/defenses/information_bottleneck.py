@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from privet import joint
+from privet.adversaries import Adversaries
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Obfuscator, Progress
 from privet.payload import Field, Noise
@@ -99,9 +100,9 @@ class InformationBottleneck:
         Raises SpecError for an unknown attribute or a frozen half, CutError for halves that cannot be trained,
         DataError where the labels are missing."""
         self.check(split)
-        attribute = joint.hidden_attribute(corpus, self.attribute)
+        hidden = joint.hidden_attributes(corpus, self.attribute)
         split, device = split.copy(), joint.device_of(split)
-        owner = joint.Owner.of(corpus, attribute, device)
+        owner = joint.Owner.of(corpus, hidden, device)
         obfuscator = Bottleneck(split.shape).to(device)
 
         with joint.seeded(seed, device) as generator:
@@ -111,9 +112,9 @@ class InformationBottleneck:
                 noise = torch.from_numpy(obfuscator.noise[0].draw(len(x), generator)).to(device)
                 return obfuscator(mu, noise), self.beta * divergence(mu, obfuscator.spread(mu)).mean()
 
-            adversary = joint.Adversary(split, corpus.n_classes(attribute), owner.train.s)
+            adversaries = Adversaries(split, owner.train.s, [corpus.n_classes(name) for name in hidden])
             players = (split.edge, split.server, obfuscator)
-            game = joint.Game(encode, split.server, players, adversary, self.gamma)
+            game = joint.Game(encode, split.server, players, adversaries, self.gamma)
             plan = joint.Plan(joint.adam(split.edge, split.server, noise=obfuscator))
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         obfuscator.requires_grad_(False)
@@ -122,8 +123,8 @@ class InformationBottleneck:
             obfuscator,
             "the price of information bounds it on average over the owner's data, for no person and no attribute; what "
             "leaks is measured by attack",
-            attribute=attribute,
-            prior_nats=adversary.prior,
+            attribute="/".join(hidden),
+            prior_nats=adversaries.prior,
             **_price(split.edge, obfuscator, owner.val),
             **log,
         )

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from privet import joint
+from privet.adversaries import Adversaries
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Obfuscator, Progress
 from privet.payload import Field, Noise
@@ -82,9 +83,9 @@ class SupervisedNoise:
         Raises SpecError for an unknown attribute or a frozen server half, CutError for one that cannot be trained,
         DataError where the labels are missing."""
         self.check(split)
-        attribute = joint.hidden_attribute(corpus, self.attribute)
+        hidden = joint.hidden_attributes(corpus, self.attribute)
         split, device = split.copy(), joint.device_of(split)
-        owner = joint.Owner.of(corpus, attribute, device)
+        owner = joint.Owner.of(corpus, hidden, device)
         spread = float(predict(split.edge, owner.train.x, device).std())
         obfuscator = ScaledNoise(split.shape, spread if spread > 0 else 1.0).to(device)
         split.edge.eval()
@@ -100,9 +101,9 @@ class SupervisedNoise:
                 noisy = obfuscator(z, noise)
                 return noisy, -self.alpha * (noisy - z).abs().mean()
 
-            adversary = joint.Adversary(split, corpus.n_classes(attribute), owner.train.s)
+            adversaries = Adversaries(split, owner.train.s, [corpus.n_classes(name) for name in hidden])
             players = (obfuscator, split.server) if self.tune else (obfuscator,)
-            game = joint.Game(encode, split.server, players, adversary, self.gamma)
+            game = joint.Game(encode, split.server, players, adversaries, self.gamma)
             plan = joint.Plan(joint.adam(*([split.server] if self.tune else []), noise=obfuscator))
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         obfuscator.bound()
@@ -111,8 +112,8 @@ class SupervisedNoise:
             split,
             obfuscator,
             "learned float noise on unclipped features is obfuscation measured by attack, not differential privacy",
-            attribute=attribute,
-            prior_nats=adversary.prior,
+            attribute="/".join(hidden),
+            prior_nats=adversaries.prior,
             **_scales(obfuscator),
             **log,
         )
