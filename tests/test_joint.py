@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from privet import joint
+from privet.adversaries import Adversaries, cross_entropy, descend
 from privet.data.corpus import Corpus
 from privet.defense import EmittingEdge
 from privet.defenses.none import RawObfuscator
@@ -27,7 +30,7 @@ def data() -> Corpus:
     return corpus()
 
 
-def labels(*values: int) -> torch.Tensor:
+def labels(*values: int) -> Tensor:
     return torch.tensor(values)[:, None]
 
 
@@ -43,66 +46,22 @@ def raw(halves: Split) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     return lambda x: (halves.edge(x), torch.zeros(()))
 
 
-def test_cross_entropy_passes_over_the_unlabelled() -> None:
-    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [5.0, -5.0]])
-    value = joint.cross_entropy(logits, torch.tensor([0, 0, -1]))
-    torch.testing.assert_close(value, torch.tensor((math.log(2) + math.log(4 / 3)) / 2))
-    nobody = joint.cross_entropy(logits.requires_grad_(), torch.full((3,), -1))
-    assert float(nobody.detach()) == 0
-    nobody.backward()
-    assert float(logits.grad.abs().max()) == 0
-
-
-def test_prior_is_that_of_the_labelled() -> None:
-    adversary = joint.Adversary(vector_split(), 3, torch.tensor([0, 0, 1, -1, -1]))
-    assert adversary.prior == pytest.approx(-(2 / 3) * math.log(2 / 3) - (1 / 3) * math.log(1 / 3))
-    assert adversary.network(torch.zeros(4, 12)).shape == (4, 3)
-
-
 def test_objective_is_the_equation(data: Corpus) -> None:
     """CE(h(z'), y) + penalty - gamma * min(CE(a(z'), s), H(s)), written out once more."""
     halves = vector_split()
     game = table(raw(halves), halves, 0.7, data)
-    assert game.adversary is not None
-    batch = joint.Batch(pictures(6), torch.tensor([0, 1, -1, 1, 0, 0]), torch.tensor([2, -1, 0, 1, 1, 0]))
-    game.adversary.network.eval()
+    assert game.adversaries is not None
+    batch = joint.Batch(pictures(6), torch.tensor([0, 1, -1, 1, 0, 0]), labels(2, -1, 0, 1, 1, 0))
+    (network,) = game.adversaries.networks
+    network.eval()
     with torch.no_grad():
         z = halves.edge(batch.x)
         loss, seen = game.objective(batch, z, torch.tensor(0.25))
         target = -halves.server(z).log_softmax(1)[[0, 1, 3, 4, 5], [0, 1, 1, 0, 0]].mean()
-        hidden = -game.adversary.network(z).log_softmax(1)[[0, 2, 3, 4, 5], [2, 0, 1, 1, 0]].mean()
+        hidden = -network(z).log_softmax(1)[[0, 2, 3, 4, 5], [2, 0, 1, 1, 0]].mean()
     torch.testing.assert_close(seen["adversary"], hidden)
-    credit = min(float(hidden), game.adversary.prior)
+    credit = min(float(hidden), game.adversaries.prior)
     assert float(loss) == pytest.approx(float(target) + 0.25 - 0.7 * credit, abs=1e-6)
-
-
-def test_confusion_ends_at_the_prior(data: Corpus) -> None:
-    """Below the entropy of s the gradient reaches z' and no weight of the adversary; beyond it nobody."""
-    halves = vector_split()
-    adversary = table(raw(halves), halves, 1.0, data).adversary
-    assert adversary is not None
-    z, s = torch.randn(8, 12, generator=torch.Generator().manual_seed(0)).requires_grad_(), torch.arange(8) % 3
-    adversary.prior = 50.0
-    adversary.confusion(z, s)[0].backward()
-    assert float(z.grad.abs().max()) > 0
-    assert all(p.grad is None and p.requires_grad for p in adversary.network.parameters())
-    adversary.prior, z.grad = 0.1, None
-    credit, seen = adversary.confusion(z, s)
-    credit.backward()
-    assert float(credit.detach()) == pytest.approx(0.1) != float(seen)
-    assert float(z.grad.abs().max()) == 0
-
-
-def test_adversary_learns_and_leaves_z_alone(data: Corpus) -> None:
-    halves = vector_split()
-    adversary = table(raw(halves), halves, 1.0, data).adversary
-    assert adversary is not None
-    z, s = torch.randn(32, 12, generator=torch.Generator().manual_seed(0)).requires_grad_(), torch.arange(32) % 3
-    before = float(adversary.confusion(z, s)[1])
-    for _ in range(20):
-        adversary.learn(z, s)
-    assert float(adversary.confusion(z, s)[1]) < before
-    assert z.grad is None
 
 
 def test_players_raise_the_cross_entropy_of_the_adversary(data: Corpus) -> None:
@@ -111,14 +70,14 @@ def test_players_raise_the_cross_entropy_of_the_adversary(data: Corpus) -> None:
     for gamma in (0.0, 50.0):
         halves = vector_split()
         game = table(raw(halves), halves, gamma, data)
-        assert game.adversary is not None
+        assert game.adversaries is not None
         batch = joint.Owner.of(data, ("s",), CPU).train.batch(slice(0, 40))
         z, penalty = game.encode(batch.x)
-        before = float(game.adversary.confusion(z, batch.s)[1])
-        game.adversary.prior = 1e9
+        before = float(game.adversaries.credit(z, batch.s)[1])
+        game.adversaries.all[0].prior = 1e9
         optimizer = torch.optim.SGD([*halves.edge.parameters(), *halves.server.parameters()], lr=1e-3)
-        joint.descend(optimizer, game.objective(batch, z, penalty)[0])
-        moved[gamma] = float(game.adversary.confusion(game.encode(batch.x)[0], batch.s)[1]) - before
+        descend(optimizer, game.objective(batch, z, penalty)[0])
+        moved[gamma] = float(game.adversaries.credit(game.encode(batch.x)[0], batch.s)[1]) - before
     assert moved[50.0] > 1e-4 > abs(moved[0.0])
 
 
@@ -143,7 +102,7 @@ def test_epoch_kept_is_the_best_of_the_last_fifth(data: Corpus, epochs: int) -> 
     assert history[kept - 1] == min(last)
     with torch.no_grad():
         logits = halves.server(halves.edge(joint.Owner.of(data, (), CPU).val.batch(slice(0, 8)).x))
-    value = float(joint.cross_entropy(logits, torch.from_numpy(data.task_val.y)))
+    value = float(cross_entropy(logits, torch.from_numpy(data.task_val.y)))
     assert value == pytest.approx(history[kept - 1], abs=1e-6), "the halves are those of the epoch kept"
     assert not halves.edge.training
     assert not halves.server.training
@@ -187,18 +146,21 @@ def test_labelled_rows_alone(data: Corpus) -> None:
     part = data.task_train
     y, s = part.y.copy(), part.s["s"].copy()
     y[:10], s[5:15] = -1, -1
-    rows = joint.Examples.of(replace(part, y=y, s={"s": s}), "s", CPU)
+    rows = joint.Examples.of(replace(part, y=y, s={"s": s}), ("s",), CPU)
     assert len(rows) == len(part) - 5
-    assert len(joint.Examples.of(replace(part, y=y, s={"s": s}), None, CPU)) == len(part) - 10
+    assert len(joint.Examples.of(replace(part, y=y, s={"s": s}), (), CPU)) == len(part) - 10
     nobody = {**data.parts, "task_train": replace(part, s={"s": np.full_like(s, -1)})}
     with pytest.raises(DataError, match="0 examples labelled with 's'"):
-        joint.Owner.of(replace(data, parts=nobody, digest=""), "s", CPU)
+        joint.Owner.of(replace(data, parts=nobody, digest=""), ("s",), CPU)
 
 
 def test_attribute_to_hide(data: Corpus) -> None:
-    assert joint.hidden_attribute(data, "") == joint.hidden_attribute(data, "s") == "s"
+    assert joint.hidden_attributes(data, "") == joint.hidden_attributes(data, "s") == ("s",)
+    many = cast(Corpus, SimpleNamespace(hidden=("s", "a/b", "a")))
+    assert joint.hidden_attributes(many, "a/s/a") == ("a", "s")
+    assert joint.hidden_attributes(many, "a/b") == ("a/b",)
     with pytest.raises(SpecError, match=r"no hidden attribute named 'age'.*known: s"):
-        joint.hidden_attribute(data, "age")
+        joint.hidden_attributes(data, "age")
 
 
 @pytest.mark.parametrize("value", [-0.1, math.inf, math.nan])

@@ -117,6 +117,30 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     assert asked(tmp_path).results.digest == digits()[0].results.digest
 
 
+def test_workers_end_with_whoever_started_them(copied: Path) -> None:
+    """Killed with its workers at work: they neither go on computing nor stay behind."""
+    for defense, seed in (("none", 0), ("gaussian:sigma=1", 0), ("none", 1), ("gaussian:sigma=1", 1)):
+        remove(copied, defense, seed)
+    shutil.rmtree(copied / "models")
+    (copied / "study.json").unlink()
+    process = begun(copied, jobs=2)
+    wait_until(lambda: list((copied / "models").glob("*.safetensors")), process)
+    left = workers(process.pid)
+    assert left
+    process.kill()
+    process.wait()  # not communicate: a worker left behind would hold its end of the pipes
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in left):
+        assert time.monotonic() < until, "a worker outlived its study"
+        time.sleep(0.05)
+
+
+def workers(parent: int) -> list[str]:
+    """The spawned workers of a process that have begun to work (their queue's resource tracker is no worker)."""
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [pid for pid in listed if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def test_interrupted_with_something_to_tell(copied: Path) -> None:
     """Ctrl-C reaches the whole group of processes; the best answer so far is told and the exit code is 0."""
     remove(copied, "gaussian:sigma=1", 1)

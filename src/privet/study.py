@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -176,7 +177,15 @@ _worker: dict[str, Any] = {}
 
 def _start(study: Study, queue: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     _worker.update(study=study, queue=queue, corpus=study.source.load())
+
+
+def _leave_with(parent: int) -> None:
+    """End with the process that started this one, however that ended: a worker without it computes for nobody."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _report(label: str) -> Callable[[str, int, int], None]:

@@ -106,7 +106,7 @@ def test_values_of_a_map_in_front_of_a_full_layer(data: Corpus) -> None:
 
 def test_order_of_the_kept(data: Corpus) -> None:
     z = torch.arange(12.0).reshape(2, 6)
-    obfuscator = KeptFeatures((6,), [0, 2, 5], channels=False)
+    obfuscator = KeptFeatures((6,), [0, 2, 5])
     assert obfuscator.encode(z)[0].tolist() == [[0, 2, 5], [6, 8, 11]]
     assert obfuscator(z).tolist() == [[0, 0, 2, 0, 0, 5], [6, 0, 8, 0, 0, 11]]
 

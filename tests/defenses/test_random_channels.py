@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from privet.channels import FixedChannels
 from privet.data.corpus import Corpus
 from privet.defense import Defended
-from privet.defenses.random_channels import FixedChannels, RandomChannels, RandomMask
+from privet.defenses.random_channels import RandomChannels, RandomScores
 from privet.payload import Array
 from tiny import EFFORT, SPLITS, corpus, pictures
 
@@ -58,7 +59,7 @@ def test_share_is_rounded_as_written() -> None:
 
 
 def test_equal_scores_still_keep_k() -> None:
-    obfuscator = RandomMask((6, 2, 2), 3, "sample")
+    obfuscator = RandomScores((6, 2, 2), 0, 3, "sample")
     mask, kept = obfuscator.encode(torch.rand(5, 6, 2, 2), torch.full((5, 6), 0.5))
     assert (mask.sum(1) == 3).all()
     assert kept.shape == (5, 3, 2, 2)
@@ -69,13 +70,13 @@ def test_kept_channels_are_bit_exact(cut: str) -> None:
     shape = SPLITS[cut]().shape
     z = torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
     scores = torch.rand(8, shape[0], generator=torch.Generator().manual_seed(1))
-    obfuscator = RandomMask(shape, 2, "sample")
+    obfuscator = RandomScores(shape, 0, 2, "sample")
     mask, kept = obfuscator.encode(z, scores)
     whole = mask.reshape(8, shape[0], *([1] * (len(shape) - 1)))
     assert torch.equal(obfuscator.decode(mask, kept), z * whole)
     first = [int(i) for i in mask[0].nonzero().flatten()]
     assert torch.equal(kept[0], z[0, first]), "ascending channel order, never by score"
-    fixed = FixedChannels(shape, [1, 3])
+    fixed = FixedChannels(shape, 0, [1, 3])
     view = fixed.decode(*fixed.encode(z))
     assert torch.equal(view[:, [1, 3]], z[:, [1, 3]])
     assert view[:, [0, 2]].count_nonzero() == 0
@@ -106,7 +107,7 @@ def test_when_the_mask_is_drawn(data: Corpus) -> None:
 
 
 def test_channels_are_kept_equally_often() -> None:
-    obfuscator = RandomMask((8, 1, 1), 4, "sample")
+    obfuscator = RandomScores((8, 1, 1), 0, 4, "sample")
     scores = torch.rand(4000, 8, generator=torch.Generator().manual_seed(0))
     mask, _ = obfuscator.encode(torch.ones(4000, 8, 1, 1), scores)
     assert (mask.mean(0) - 0.5).abs().max() < 0.04
