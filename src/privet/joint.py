@@ -27,7 +27,6 @@ from privet.split import Split
 from privet.train import Effort, Progress, batches, channels_last, inputs
 
 WARM_UP = 5
-FASTER = 100
 VAL_BATCH = 256
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -183,12 +182,16 @@ class Plan:
     views: Sequence[Callable[[], AbstractContextManager[Any]]] = field(default=(nullcontext,))
 
 
-def adam(*networks: nn.Module, noise: nn.Module | None = None, rate: float = RATE) -> torch.optim.Adam:
+def adam(
+    *networks: nn.Module, noise: nn.Module | None = None, fresh: nn.Module | None = None, rate: float = RATE
+) -> torch.optim.Adam:
     """Adam at the rate that all of these methods share. Logarithms of noise scales learn a hundred times as fast: they
-    have several units to go where weights have hundredths, and an effort may be a few hundred steps."""
+    have several units to go where weights have hundredths, and an effort may be a few hundred steps. A fresh network
+    beside trained ones learns ten times as fast, for the same reason."""
     groups: list[dict[str, Any]] = [{"params": [p for network in networks for p in network.parameters()]}]
-    if noise is not None:
-        groups.append({"params": list(noise.parameters()), "lr": FASTER * rate})
+    for module, faster in ((noise, 100), (fresh, 10)):
+        if module is not None:
+            groups.append({"params": list(module.parameters()), "lr": faster * rate})
     return torch.optim.Adam([group for group in groups if group["params"]], lr=rate, fused=True)
 
 
@@ -240,7 +243,7 @@ def play(
         player.load_state_dict(state)
     _mode(game, training=False)
     names = history[0] if history else ()
-    return {f"task_val_{name}": [h[name] for h in history] for name in names} | {"epoch_kept": chosen}
+    return {f"task_val_{name}": [h[name] for h in history] for name in names} | {"epoch_kept": chosen, "judged": best}
 
 
 def _mode(game: Game, *, training: bool) -> None:

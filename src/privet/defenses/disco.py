@@ -13,8 +13,9 @@ against three architectures for each, which start afresh every ten epochs.
 
 Deviations: the masks are really hard, with a straight-through gradient (`mode=ste`; `gumbel` adds noise to the scores
 while it learns, `soft` begins with soft masks): as written, and as released, a thresholded mask teaches the filter
-nothing, and a soft one leaks what it scales down. Scores are standardized for each example. The network given is
-trained already, which is the warm start. The adversary takes five steps to one; the filter's gradient is clipped at 1.
+nothing, and a soft one leaks what it scales down. Scores are standardized for each example, so that the temperature
+(1/30, as released) has a fixed meaning. The network given is trained already, which is the warm start; the filter is
+fresh and learns ten times as fast. The adversary takes five steps to one; the filter's gradient is clipped at 1.
 Target and filter share the server's pass, in training mode. An adversary's error counts up to the entropy of s. The
 epoch kept is chosen by fresh probes on task_val. The filter reads z, never x, and is a few small layers. Kept channels
 are not rescaled. Tokens go without a mask: the server reads those that came.
@@ -125,7 +126,7 @@ class Disco:
                 epochs.append(1)
                 return nullcontext()
 
-            plan = joint.Plan(joint.adam(*game.players, rate=self.rate), epoch)
+            plan = joint.Plan(joint.adam(*game.players[:-1], fresh=chooser, rate=self.rate), epoch)
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         chooser.requires_grad_(False)
         log |= {"attribute": "/".join(hidden), "prior_nats": adversaries.prior, "kept": keep}
