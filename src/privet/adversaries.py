@@ -113,6 +113,11 @@ class Adversaries:
         """The mean of H(s), in nats."""
         return sum(one.prior for one in self.all) / len(self.all)
 
+    def first(self, names: Sequence[str]) -> dict[str, nn.Module]:
+        """For each attribute, in the order of the columns, the adversary of the server's architecture."""
+        found = {one.column: one.network.eval() for one in reversed(self.all)}
+        return {name: found[column] for column, name in enumerate(names)}
+
     def begin(self, epoch: int) -> None:
         """Start afresh where this epoch (0, 1, ...) says so."""
         if self.renewed and epoch and epoch % self.renewed == 0:

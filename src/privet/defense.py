@@ -7,7 +7,7 @@ split. An `Obfuscator` is the deterministic graph between the halves: z and decl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, cast
 
@@ -98,6 +98,8 @@ class Defended:
     log: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     template: nn.Module | None = None  # the architecture that adversaries train afresh, where it is not the server's
+    # the adversary that the defense was trained beside, by attribute: a baseline beside fresh ones, never among them
+    cotrained: Mapping[str, nn.Module] = field(default_factory=dict)
 
     @classmethod
     def of(cls, split: Split, obfuscator: Obfuscator, why_no_guarantee: str, **log: Any) -> Defended:
@@ -121,7 +123,8 @@ class Defended:
 
     def to(self, device: torch.device | str) -> Defended:
         """The same halves, moved in place."""
-        for module in (self.split.edge, self.split.server, self.obfuscator, self.server_half, self.template):
+        halves = (self.split.edge, self.split.server, self.obfuscator, self.server_half, self.template)
+        for module in (*halves, *self.cotrained.values()):
             if module is not None:
                 module.to(device)
         return self
@@ -234,7 +237,7 @@ class Chain:
             done = _flatten(last)
             logs.append(done.log)
         why = "a chain promises nothing; what it hides is measured by attack"
-        return replace(done, guarantee=Guarantee.none(why), log={"links": logs})
+        return replace(done, guarantee=Guarantee.none(why), log={"links": logs}, cotrained={})
 
 
 def parse(text: str) -> Defense:

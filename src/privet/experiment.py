@@ -80,6 +80,7 @@ def trial(
     evidence = audit.attack(
         observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
     )
+    evidence.arrays |= audit.cotrained(defended, observed, setting.device)
     truth = _truth(corpus, observed)
     if observed.messages is not None:
         truth["victim/messages"] = observed.messages

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from privet.auditing.checks import FLAGS, Check
 from privet.auditing.estimate import Estimate
+from privet.report.crowds import Crowd, Guesses
+from privet.report.groups import Analysis, analyze, sides
 from privet.report.results import Results, Row
 
 ATTACKS = ("linear_probe", "mlp_probe", "server_probe", "boosted_trees")
@@ -196,6 +199,22 @@ def calibration(hidden: list[str], pictures: bool, failing: str = "") -> tuple[C
     return tuple(checks)
 
 
+@cache
+def crowds(attribute: str, names: tuple[str, ...], kept: tuple[tuple[str, float], ...]) -> tuple[Analysis, ...]:
+    """The groups of 240 people under every defense, the reference first; the first value is served worse, the last one
+    is held by five. A defense that keeps nothing has a collapsed adversary."""
+    generator = np.random.default_rng(len(attribute))
+    s, y = generator.integers(0, max(1, len(names) - 1), 240), generator.integers(0, 2, 240)
+    s[:5] = len(names) - 1
+    found = []
+    for _, keep in kept:
+        answers = np.where(generator.random(240) < np.where(s == 0, 0.75, 0.9), y, 1 - y)
+        named = np.where(generator.random(240) < keep, s, 0 if keep < 0.03 else generator.integers(0, len(names), 240))
+        found.append(Guesses("mlp_probe", [answers], [named]))
+    every = sides(Crowd(names, s, y, np.arange(240), "yes"), found, 20)
+    return tuple(analyze(side, every[0], d, attribute) for side, (d, _) in zip(every, kept, strict=True))
+
+
 def study(
     *,
     hidden: dict[str, tuple[float, float]],
@@ -247,6 +266,12 @@ def study(
         "versions": {"python": "3.11.9", "privet": "0.1.0", "torch": "2.13.0", "numpy": "2.1.0"},
         "digest": "c0ffee" * 10 + "c0ff",
         "left_out": {"gradient_inversion": "needs architecture, which the threat 'eavesdropper' does not grant"},
+        "groups": tuple(
+            found
+            for h in data["hidden"]
+            if h["name"] in hidden
+            for found in crowds(h["name"], tuple(h["classes"]), tuple(kept.items()))
+        ),
     }
     return Results(**(fields | more))
 

@@ -60,6 +60,21 @@ def test_no_request_no_error_and_no_sideways_scrolling_on_a_phone(opened: Open, 
     assert all(picture.evaluate("i => i.naturalWidth > 0 && i.alt.length > 5") for picture in pictures[:3])
 
 
+def test_the_groups_unfold_on_a_phone_and_their_columns_sort(opened: Open) -> None:
+    page = opened("utk", viewport={"width": 390, "height": 800})
+    folded = page.locator("#groups details")
+    assert folded.count() == 6
+    assert folded.evaluate_all("all => all.every(d => !d.open)")
+    folded.first.locator("summary").click()
+    assert folded.first.locator("svg.groups").count() == 4
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    people = folded.first.locator("thead th", has_text="People")
+    people.locator("button").click()
+    sizes = folded.first.locator("tbody tr").evaluate_all("rows => rows.map(r => Number(r.cells[1].dataset.v))")
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 5
+
+
 def test_pointing_at_a_defense_shows_its_numbers_and_leaving_hides_them(opened: Open) -> None:
     page = opened("utk")
     tip, point = page.locator("#tip"), page.locator("a.pt[data-row=row-0-1]")

@@ -196,6 +196,19 @@ def owner_accuracy(defended: Defended, corpus: Corpus, seed: int, device: torch.
     return float(torch.cat(right).float().mean())
 
 
+@torch.no_grad()
+def cotrained(defended: Defended, observed: Observed, device: torch.device | str = "cpu") -> dict[str, Array]:
+    """What the adversaries that the defense was trained beside make of the victims: the figure of papers that ask no
+    fresh ones. Posteriors [N, K] by `cotrained/ATTRIBUTE/server`; none where the threat hides z'."""
+    z = observed.victims.z
+    if z is None:
+        return {}
+    return {
+        f"cotrained/{name}/server": predict(network, z, device).softmax(1).numpy()
+        for name, network in defended.cotrained.items()
+    }
+
+
 def of_people(views: Sequence[View], people: Array) -> Sequence[View]:
     """The same draws, of some of the people."""
     rows = torch.from_numpy(people)

@@ -126,6 +126,11 @@ FLAGS = {
         "The audit sends 256 people a batch; they share their luck, which the intervals do not hold.",
         "Draw for every sample, or audit more seeds.",
     ),
+    "drop_missed": Flag(
+        "no noise within the search costs what was asked for",
+        "The noise does not stand at the loss of accuracy that the name of this defense says, so it matches nothing.",
+        "Read the drop that was reached in the run's record; ask for another one, or raise tolerance.",
+    ),
     "nothing_removed": Flag(
         "the payload has as many values as the representation, or more",
         "No dimension of the representation is removed: an adversary may recover it whole.",

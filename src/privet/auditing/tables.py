@@ -19,7 +19,8 @@ TARGET = "(target)"
 
 def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int) -> dict[str, Array]:
     """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors,
-    `table/(target)/answer/accuracy` for utility."""
+    `table/(target)/answer/accuracy` for utility, `table/GOAL/cotrained:NAME/METRIC` for adversaries that a
+    defense was trained beside."""
     victim = corpus.victim
     everybody = weights(victim.groups, replicates, seed=0)
     known = victim.y >= 0
@@ -27,11 +28,11 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int
     tables = {f"table/{TARGET}/answer/accuracy": _share(answers[known] == victim.y[known], asked)}
     for key, value in evidence.arrays.items():
         kind, *rest = key.split("/")
-        if kind in ("posterior", "floor") and rest[0] != "input":
+        if kind in ("posterior", "floor", "cotrained") and rest[0] != "input":
             s = victim.s[rest[0]]
             people = s >= 0
             own = weights(victim.groups[people], replicates, seed=0)
-            name = rest[1] if kind == "posterior" else f"floor:{rest[1]}"
+            name = rest[1] if kind == "posterior" else f"{kind}:{rest[1]}"
             for metric, function in metrics.METRICS.items():
                 tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], own)
         elif kind in ("score", "floor"):

@@ -15,7 +15,7 @@ among those at the lowest rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -73,6 +73,7 @@ class Adversarial:
             plan = joint.Plan(joint.adam(split.edge, split.server))
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         why = "one adversary was fooled during training; what a fresh one learns is measured by attack"
-        return Defended.of(
+        found = Defended.of(
             split, RawObfuscator(split.shape), why, attribute="/".join(hidden), prior_nats=adversaries.prior, **log
         )
+        return replace(found, cotrained=adversaries.first(hidden))

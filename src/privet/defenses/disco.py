@@ -130,7 +130,8 @@ class Disco:
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         chooser.requires_grad_(False)
         log |= {"attribute": "/".join(hidden), "prior_nats": adversaries.prior, "kept": keep}
-        return Defended.of(where, self.shipped(learned, keep), WHY, **log, **_masks(split, learned, owner.val))
+        found = Defended.of(where, self.shipped(learned, keep), WHY, **log, **_masks(split, learned, owner.val))
+        return replace(found, cotrained=adversaries.first(hidden))
 
     def chooser(self, shape: tuple[int, ...], axis: int) -> nn.Module:
         """What scores the channels: z [B, *shape] to [B, C]."""

@@ -35,8 +35,12 @@ def of(module: ModuleType, name: str) -> Recipe:
     """A module as a recipe; SpecError where two claims share an id, or one names a figure or a study that no grid has,
     which would leave it out of every verdict without a word."""
     from privet.recipes.claims import GRIDS, Grid, Recipe, Where
+    from privet.recipes.evidence import PUBLISHED
 
-    recipe = Recipe(name, module.PAPER, module.CLAIMS, module.FIGURES, module.studies, Path(str(module.__file__)))
+    recipe = Recipe(
+        name, module.PAPER, module.CLAIMS, module.FIGURES, module.studies, Path(str(module.__file__)),
+        getattr(module, "PUBLISHED", PUBLISHED),
+    )  # fmt: skip
     ids = [c.id for c in recipe.claims] + [f.id for f in recipe.figures]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:

@@ -8,7 +8,8 @@ A recipe is a file (or a folder) of this folder, named as the paper's method, wi
     FIGURES = (Figure("5", title, draw, needs), ...)
 
 A part measures a margin that is positive exactly where the claim holds. Its verdict is read off the 95 % interval,
-under the paper's own adversary and under the headline adversary of an audit. A part that could not be measured is said
+under the paper's own adversary (the server probe, or what the recipe names in PUBLISHED) and under the headline
+adversary of an audit. A part that could not be measured is said
 to be so and never counts for a claim.
 """
 
@@ -22,7 +23,7 @@ from typing import Any, Literal, get_args
 from privet.auditing.estimate import Estimate
 from privet.errors import PrivetError, SpecError, unknown
 from privet.experiment import Setting
-from privet.recipes.evidence import Attacker, Evidence
+from privet.recipes.evidence import PUBLISHED, Attacker, Evidence
 from privet.report.chart import Chart
 from privet.schedule import Source, Study
 
@@ -151,6 +152,7 @@ class Recipe:
     figures: tuple[Figure, ...]
     studies: Callable[[Grid, Where], dict[str, Study]]
     file: Path
+    published: tuple[str, ...] = PUBLISHED
 
     @property
     def whole(self) -> bool:

@@ -24,7 +24,8 @@ from privet.report.runs import RATES, Cell, Runs
 
 Floats = npt.NDArray[np.float64]
 Attacker = Literal["published", "fresh"]
-PUBLISHED = "server_probe"  # the adversary of most papers: the server's own architecture, trained for the hidden label
+PUBLISHED = ("server_probe",)  # of most papers: the server's own architecture, trained for the hidden label
+COTRAINED = "cotrained:server"  # the same, trained beside the defense and never asked again
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ class Evidence:
     """The finished studies of a recipe by key, and why others are absent. Whatever is not there raises RunError, so
     that no claim is judged on less than it names.
 
-    attackers: for a study, the attack that stands for the paper's adversary, where that is not the server probe.
+    published: the attacks that stand for the paper's adversary; of each defense the first that there is counts.
     """
 
     studies: Mapping[str, Runs]
     absent: Mapping[str, str] = field(default_factory=dict)
-    attackers: Mapping[str, str] = field(default_factory=dict)
+    published: tuple[str, ...] = PUBLISHED
 
     def runs(self, key: str) -> Runs:
         """The runs of a study; RunError with the reason where there are none."""
@@ -76,11 +77,14 @@ class Evidence:
     def attack(self, key: str, defense: str, goal: str, attacker: Attacker, metric: str = "accuracy") -> Arm:
         """A hidden attribute (or `input`) under attack: by the paper's adversary, or by the headline that was selected
         on aux_val over all attacks."""
-        name = self.attackers.get(key, PUBLISHED)
+        finished = self.runs(key).of(defense)
+        if not finished:
+            raise RunError(f"{key}: no trial of {defense} is finished; run the same command again to finish it")
         if attacker == "fresh":
-            if not self.runs(key).of(defense):
-                raise RunError(f"{key}: no trial of {defense} is finished; run the same command again to finish it")
             name = self.runs(key).headline(defense, goal, metric)
+        else:
+            there = (n for n in self.published if f"table/{goal}/{n}/{metric}" in finished[0].arrays)
+            name = next(there, self.published[-1])
         return self._arm(key, defense, goal, name, metric)
 
     def by(self, key: str, defense: str, goal: str, attack: str, metric: str = "accuracy") -> Arm:

@@ -17,7 +17,7 @@ from privet.errors import SpecError
 from privet.experiment import REFERENCE, Setting
 from privet.recipes.claims import Grid, Judgement, Recipe, Where, judge
 from privet.recipes.commitment import Change, commit
-from privet.recipes.evidence import Evidence
+from privet.recipes.evidence import PUBLISHED, Evidence
 from privet.schedule import Schedule, Source, Study
 from privet.study import Event, Listener
 
@@ -150,7 +150,7 @@ def reproduce(
             stopped = True
         else:
             stopped = not study.perform(_due(planned, left), _labelled(listen, key))
-    evidence = gather(work.studies, absent)
+    evidence = gather(work.studies, absent, recipe.published)
     judged = tuple(judge(recipe, evidence, only))
     seconds = sum(
         r.record["seconds"] for r in {r.folder: r for k in evidence.studies.values() for r in k.runs.values()}.values()
@@ -160,7 +160,9 @@ def reproduce(
     )
 
 
-def gather(studies: Mapping[str, Schedule], absent: Mapping[str, str]) -> Evidence:
+def gather(
+    studies: Mapping[str, Schedule], absent: Mapping[str, str], published: tuple[str, ...] = PUBLISHED
+) -> Evidence:
     """Read back what is finished; a study without its undefended reference is absent, with the reason."""
     found, missing = {}, dict(absent)
     for key, planned in studies.items():
@@ -168,7 +170,7 @@ def gather(studies: Mapping[str, Schedule], absent: Mapping[str, str]) -> Eviden
             found[key] = study.runs(planned.study.plan, any_version=planned.study.any_version)
         else:
             missing[key] = "not finished when the run was stopped; run the same command again to finish it"
-    return Evidence(found, missing)
+    return Evidence(found, missing, published)
 
 
 def _due(planned: Schedule, minutes: float | None) -> Schedule:

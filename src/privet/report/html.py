@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from privet import run
-from privet.report import ceilings, evidence, figures, sections, sentences, svg, words
+from privet.report import bars, by_group, ceilings, evidence, figures, sections, sentences, svg, words
 from privet.report.results import Results
 from privet.report.view import View
 
@@ -21,7 +21,7 @@ def render(results: Results) -> str:
     return _template().render(
         results=results,
         view=view,
-        style=svg.STYLE,
+        style=svg.STYLE + "\n" + bars.STYLE,
         lead=sentences.lead(view),
         verdicts=sentences.headline(view),
         left_over=sentences.left_over(view),
@@ -31,6 +31,7 @@ def render(results: Results) -> str:
         roomy=len(view.variants) > figures.MANY,
         overview=sections.overview(view),
         leakage=[sections.leakage(view, a) for a in view.attributes],
+        groups=by_group.by_group(view),
         ceilings=ceilings.ceilings(view),
         errors=ceilings.errors(view),
         pictures=sections.pictures(view),

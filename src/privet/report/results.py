@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from privet.auditing.checks import Check
 from privet.auditing.estimate import Estimate
+from privet.report.groups import Analysis
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Row:
     headline: bool
     certified: float | None = None  # no attacker exceeds it: only for payloads of a few bits, accuracy and balanced
     advantage: Estimate | None = None  # value - floor, paired over victims and seeds; not a key of the JSON object
+    groups: Analysis | None = None  # group by group, where this row is the headline of accuracy
 
     def json(self) -> dict[str, Any]:
         """One object as `--json` prints it."""
@@ -108,6 +110,7 @@ class Results:
     digest: str  # over results only
     left_out: dict[str, str] = field(default_factory=dict)  # attack -> why the threat does not grant it
     bounds: tuple[Bound, ...] = ()  # on every attacker, for the defenses whose payload has few bits
+    groups: tuple[Analysis, ...] = ()  # per attribute and defense: who is served worse, who is exposed
 
 
 __all__ = ["Bound", "Check", "Results", "Row"]

@@ -13,6 +13,7 @@ from privet.auditing.estimate import Estimate
 from privet.auditing.tables import TARGET
 from privet.payload import Array
 from privet.report.bounds import bounds
+from privet.report.groups import Analysis, analyses
 from privet.report.results import Bound, Results, Row
 from privet.report.runs import INPUT, Runs
 from privet.run import Run
@@ -22,8 +23,8 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
     """Everything a finished (or interrupted) study says."""
     runs = Runs(plan, finished)
     checks = tuple(Check(**c) for s in runs.seeds for c in runs.runs[runs.reference, s].record["results"]["checks"])
-    found = bounds(runs)
-    rows = tuple(row for defense in runs.defenses for row in _rows(runs, defense, checks, found))
+    found, grouped = bounds(runs), analyses(runs)
+    rows = tuple(row for defense in runs.defenses for row in _rows(runs, defense, checks, found, grouped))
     goals = dict.fromkeys((row.attribute, row.metric) for row in rows)
     floors: dict[str, dict[str, dict[str, Estimate]]] = {}
     for goal, metric in goals:
@@ -59,11 +60,15 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
         digest=_digest(finished),
         left_out=dict(runs.first.record["results"]["left_out"]),
         bounds=found,
+        groups=grouped,
     )
 
 
-def _rows(runs: Runs, defense: str, checks: tuple[Check, ...], bounds: tuple[Bound, ...]) -> Iterator[Row]:
+def _rows(
+    runs: Runs, defense: str, checks: tuple[Check, ...], bounds: tuple[Bound, ...], grouped: tuple[Analysis, ...]
+) -> Iterator[Row]:
     own = runs.of(defense)
+    by_group = {(g.attribute, "accuracy"): g for g in grouped if g.defense == defense}
     certified = {(b.attribute, b.metric): b.bound for b in bounds if b.defense == defense and b.among is None}
     seed_set = [s for s in runs.seeds if (defense, s) in runs.runs]
     utility = runs.cell(defense, TARGET, "answer", "accuracy").estimate()
@@ -109,6 +114,7 @@ def _rows(runs: Runs, defense: str, checks: tuple[Check, ...], bounds: tuple[Bou
                 headline=is_head,
                 certified=certified.get((goal, metric)),
                 advantage=advantage,
+                groups=by_group.get((goal, metric)) if is_head else None,
             )
 
 

@@ -78,7 +78,7 @@ class Runs:
         for key in self.first.arrays:
             if key.startswith(prefix):
                 name, metric = key[len(prefix) :].rsplit("/", 1)
-                if not name.startswith("floor:"):
+                if ":" not in name:  # floors, and adversaries of a defense's own training, are no attacks
                     yield name, metric
 
     def headline(self, defense: str, goal: str, metric: str) -> str:
