@@ -105,16 +105,25 @@ def resnet18(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 class Tokens(nn.Module):
-    """Patches as tokens with learned positions: [B, C, H, W] -> [B, T, D]. Pixels beyond whole patches are not read."""
+    """Places of a picture as tokens with learned positions: [B, C, H, W] -> [B, T, D].
 
-    def __init__(self, shape: tuple[int, int, int], patch: int, width: int) -> None:
+    Convolutions of stride 2 stand in for large patches: with few pictures and few epochs a transformer learns more
+    behind them (Xiao et al. 2021, arXiv:2106.14881)."""
+
+    def __init__(self, shape: tuple[int, int, int], halvings: int, width: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(shape[0], width, patch, stride=patch)
-        count = (shape[1] // patch) * (shape[2] // patch)
-        self.positions = nn.Parameter(torch.randn(1, count, width) * 0.02)
+        (inputs, h, w), layers = shape, OrderedDict[str, nn.Module]()
+        for i in range(1, halvings + 1):
+            filters = min(128, 16 << i)
+            layers[f"conv{i}"] = nn.Conv2d(inputs, filters, 3, stride=2, padding=1, bias=False)
+            layers[f"bn{i}"], layers[f"relu{i}"] = nn.BatchNorm2d(filters), nn.ReLU()
+            inputs, h, w = filters, -(-h // 2), -(-w // 2)
+        self.stem = nn.Sequential(layers)
+        self.conv = nn.Conv2d(inputs, width, 1)
+        self.positions = nn.Parameter(torch.randn(1, h * w, width) * 0.5)  # large at once: training is short
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(x).flatten(2).transpose(1, 2) + self.positions  # type: ignore[no-any-return]
+        return self.conv(self.stem(x)).flatten(2).transpose(1, 2) + self.positions  # type: ignore[no-any-return]
 
 
 class VitBlock(nn.Module):
@@ -126,11 +135,12 @@ class VitBlock(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.dropout = nn.Dropout(0.1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         normed = self.norm1(x)
-        x = x + self.attention(normed, normed, normed, need_weights=False)[0]
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+        x = x + self.dropout(self.attention(normed, normed, normed, need_weights=False)[0])
+        return x + self.dropout(self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
 
 
 class MeanTokens(nn.Module):
@@ -141,19 +151,74 @@ class MeanTokens(nn.Module):
 
 
 def vit(shape: tuple[int, ...], classes: int) -> nn.Module:
-    """A tiny vision transformer: about 8x8 patches a picture, width 64, four blocks of four heads, mean over tokens.
+    """A tiny vision transformer: pictures halved to about 8x8 places, width 64, four blocks of four heads, mean over
+    tokens.
 
     Takes [B, C, H, W] with H, W >= 4; z inside is [B, T, 64]."""
     c, h, w = _image(shape, least=4)
-    patch = max(2, min(h, w) // 8)
-    layers: OrderedDict[str, nn.Module] = OrderedDict(tokens=Tokens((c, h, w), patch, 64))
+    halvings = max(1, round(math.log2(min(h, w) / 8)))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(tokens=Tokens((c, h, w), halvings, 64))
     for i in range(1, 5):
         layers[f"block{i}"] = VitBlock(64, heads=4)
     layers |= OrderedDict(norm=nn.LayerNorm(64), mean=MeanTokens(), head=nn.Linear(64, classes))
     return nn.Sequential(layers)
 
 
-BUILT_IN: dict[str, Callable[..., nn.Module]] = {f.__name__: f for f in (cnn3, mlp, vgg, resnet18, vit)}
+class Frames(nn.Module):
+    """Time steps that know their neighbors: normalized, then convolved over time, every second one kept.
+
+    [B, C, H, W] is read as W steps of C * H features, [B, T, D] as it is; out comes [B, T', width], T' half of them."""
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.picture = len(shape) == 3
+        features = shape[0] * shape[1] if self.picture else shape[1]
+        self.norm = nn.BatchNorm1d(features)
+        self.conv = nn.Conv1d(features, width, 5, stride=2, padding=2)
+        self.bn = nn.BatchNorm1d(width)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        steps = x.flatten(1, 2) if self.picture else x.transpose(1, 2)
+        return self.relu(self.bn(self.conv(self.norm(steps)))).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class GruLayer(nn.Module):
+    """Gated recurrent units (Cho et al. 2014) that hand on the state of every step, normalized: [B, T, D] -> [B, T, H].
+
+    Normalized here and not in the next layer: there, behind a cut, it would rescale what pruning has left."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(inputs, width, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.gru(x)[0])  # type: ignore[no-any-return]
+
+
+class MaxSteps(nn.Module):
+    """The largest value over time: [B, T, D] -> [B, D]."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.amax(1)
+
+
+def gru(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """A small recurrent network: a convolution over time, two layers of 128 gated units, the maximum over time.
+
+    Takes sequences [B, T, D], or pictures of sound [B, C, H, W] with time from left to right. z inside is
+    [B, ceil(T / 2), 128]; nobody hears the future, so the edge can run `frames` and `layer1` while it listens."""
+    if len(shape) not in (2, 3):
+        raise ModelError(
+            f"this network takes sequences [T, D] or pictures of sound [C, H, W]; given the shape {tuple(shape)}"
+        )
+    layers: OrderedDict[str, nn.Module] = OrderedDict(frames=Frames(shape, 128))
+    layers |= OrderedDict(layer1=GruLayer(128, 128), layer2=GruLayer(128, 128))
+    return nn.Sequential(layers | OrderedDict[str, nn.Module](pool=MaxSteps(), head=nn.Linear(128, classes)))
+
+
+BUILT_IN: dict[str, Callable[..., nn.Module]] = {f.__name__: f for f in (cnn3, mlp, vgg, resnet18, vit, gru)}
 
 
 def _image(shape: tuple[int, ...], least: int) -> tuple[int, int, int]:

@@ -43,7 +43,13 @@ def count_kept(channels: int, ratio: float) -> int:
 
 def strongest(scores: Tensor, keep: int) -> Tensor:
     """Indices [B, K] of the K largest scores [B, C] of each example, ascending; of equal ones the first."""
-    return scores.argsort(dim=1, descending=True, stable=True)[:, :keep].sort(dim=1).values
+    # ONNX sorts stably, but its exporter knows no way to say so
+    ordered = (
+        scores.sort(dim=1, descending=True)
+        if torch.compiler.is_compiling()
+        else scores.sort(dim=1, descending=True, stable=True)
+    )
+    return ordered.indices[:, :keep].sort(dim=1).values
 
 
 def hard_mask(scores: Tensor, keep: int) -> Tensor:
@@ -66,7 +72,7 @@ def straight_through(scores: Tensor, keep: int, temperature: float) -> Tensor:
 
 def along(values: Tensor, axis: int, dims: int) -> Tensor:
     """[B, C] as [B, 1.., C, ..1], to meet z [B, *shape] of `dims` dimensions without the batch."""
-    return values.reshape(len(values), *(values.shape[1] if i == axis else 1 for i in range(dims)))
+    return values.reshape(values.shape[0], *(values.shape[1] if i == axis else 1 for i in range(dims)))
 
 
 class Masked(Obfuscator):

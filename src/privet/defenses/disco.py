@@ -30,6 +30,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from privet import joint
 from privet.adversaries import RATE, Adversaries, Hide
@@ -130,7 +131,8 @@ class Disco:
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         chooser.requires_grad_(False)
         log |= {"attribute": "/".join(hidden), "prior_nats": adversaries.prior, "kept": keep}
-        found = Defended.of(where, self.shipped(learned, keep), WHY, **log, **_masks(split, learned, owner.val))
+        log |= masks(split, learned, owner.val) | telling(split, axis, owner)
+        found = Defended.of(where, self.shipped(learned, keep), WHY, **log)
         return replace(found, cotrained=adversaries.first(hidden))
 
     def chooser(self, shape: tuple[int, ...], axis: int) -> nn.Module:
@@ -165,7 +167,7 @@ class Disco:
 
 
 @torch.no_grad()
-def _masks(split: Split, learned: Masked, val: joint.Examples) -> dict[str, Any]:
+def masks(split: Split, learned: Masked, val: joint.Examples) -> dict[str, Any]:
     """How often each channel is kept on task_val, and how many different masks there are among how many people."""
     if not len(val):
         return {}
@@ -180,3 +182,39 @@ def _masks(split: Split, learned: Masked, val: joint.Examples) -> dict[str, Any]
         "people": len(found),
         "kept_share": found.mean(0).tolist(),
     }
+
+
+@torch.no_grad()
+def telling(split: Split, axis: int, owner: joint.Owner) -> dict[str, list[float]]:
+    """What each channel tells on its own of the hidden attributes (the mean over them) and of the target: accuracy on
+    task_val of a ridge regression on the channel, pooled to at most 3 x 3 places, fitted on task_train; [C] each."""
+    if not len(owner.val):
+        return {}
+    train, held = (_by_channel(split, axis, rows) for rows in (owner.train, owner.val))
+    answers = [*((owner.train.s[:, i], owner.val.s[:, i]) for i in range(owner.train.s.shape[1]))]
+    leaks = torch.stack([_ridge(train, held, *pair) for pair in answers]).mean(0)
+    return {"channel_leak": leaks.tolist(), "channel_use": _ridge(train, held, owner.train.y, owner.val.y).tolist()}
+
+
+def _by_channel(split: Split, axis: int, rows: joint.Examples) -> Tensor:
+    """Features of each channel of some examples, with a column of ones: [C, N, F]."""
+    found = []
+    for start in range(0, len(rows), joint.VAL_BATCH):
+        z = split.edge(rows.batch(slice(start, start + joint.VAL_BATCH)).x).movedim(axis + 1, 1)
+        if z.dim() == 4:
+            z = F.adaptive_avg_pool2d(z, tuple(min(3, size) for size in z.shape[2:]))
+        elif z.dim() == 3:
+            z = torch.stack([z.mean(2), z.amax(2), z.std(2)], 2)
+        flat = z.flatten(2) if z.dim() > 2 else z.unsqueeze(2)
+        found.append(torch.cat([flat, torch.ones_like(flat[:, :, :1])], 2).movedim(1, 0).double().cpu())
+    return torch.cat(found, 1)
+
+
+def _ridge(train: Tensor, held: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
+    """Accuracy [C] of the class with the largest regression on [C, N, F]; labels -1 are left out."""
+    rows, there = known >= 0, wanted >= 0
+    x, y = train[:, rows], F.one_hot(known[rows]).double()
+    gram = x.mT @ x / x.shape[1]
+    weight = torch.linalg.solve(gram + 1e-4 * torch.eye(x.shape[2]).double(), x.mT @ y / x.shape[1])
+    right: Tensor = (held[:, there] @ weight).argmax(2) == wanted[there]
+    return right.double().mean(1)

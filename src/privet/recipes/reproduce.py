@@ -166,7 +166,8 @@ def gather(
     """Read back what is finished; a study without its undefended reference is absent, with the reason."""
     found, missing = {}, dict(absent)
     for key, planned in studies.items():
-        if any(defense == REFERENCE for defense, _ in _there(planned)):
+        begun = planned.study.plan.is_file()  # its reference may be there from a study that shares it
+        if begun and any(defense == REFERENCE for defense, _ in _there(planned)):
             found[key] = study.runs(planned.study.plan, any_version=planned.study.any_version)
         else:
             missing[key] = "not finished when the run was stopped; run the same command again to finish it"

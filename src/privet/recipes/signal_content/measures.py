@@ -10,19 +10,15 @@ from privet.auditing.estimate import Estimate
 from privet.recipes.claims import Measure, Tell
 from privet.recipes.curves import Trade, gap, spearman, steps, wins
 from privet.recipes.evidence import Arm, Attacker, Evidence, above, below, combine, difference, exactly, measured
+from privet.recipes.reading import by_seed, constant, family, percent, trade
 from privet.recipes.signal_content.reading import (
     MATCHED,
     adversarial_trade,
     bounded,
-    by_seed,
-    constant,
-    family,
     kept_in,
     kept_points,
-    percent,
     strongest,
     svd_trade,
-    trade,
 )
 from privet.recipes.signal_content.sets import CUTS, FC1, FREE, ONE, PLAINLY, Set, ours
 
