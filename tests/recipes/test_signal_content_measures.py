@@ -2,69 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
 import pytest
+from known import SEEDS, Known, both, value
 
 from privet.errors import RunError
-from privet.recipes.evidence import Arm, Evidence
+from privet.recipes import reading
+from privet.recipes.evidence import Evidence
 from privet.recipes.signal_content import measures as m
-from privet.recipes.signal_content import reading
+from privet.recipes.signal_content.reading import pruning_trade
 from privet.recipes.signal_content.sets import CUTS, DIGITS, FC1, FC2, FREE, ONE, PLAINLY, UTKFACE
 
 FOUR = "signal_content:keep=4,order=singular"
-SEEDS = (0, 1, 2)
-
-
-class Known:
-    """Evidence with made-up truths: (study, defense) -> accuracy of target ("y") and of attacks, and recorded facts."""
-
-    def __init__(self, values: dict[tuple[str, str, str], float], facts: dict[tuple[str, str, str], Any] | None = None):
-        self.values, self.facts = values, facts or {}
-        self.studies = {key: None for key, _, _ in values}
-
-    def arm(self, key: str, defense: str, goal: str) -> Arm:
-        value = self.values[key, defense, goal]
-        tables = {}
-        for seed in SEEDS:
-            noise = np.random.default_rng([seed, len(key), len(defense)]).normal(0, 0.001, 41)
-            tables[seed] = np.clip(value + noise, 0, 1)
-        return Arm(tables, 1000, 1000)
-
-    def utility(self, key: str, defense: str) -> Arm:
-        return self.arm(key, defense, "y")
-
-    def attack(self, key: str, defense: str, goal: str, attacker: str, metric: str = "accuracy") -> Arm:
-        return self.arm(key, defense, goal)
-
-    def floor(self, key: str, goal: str, metric: str = "accuracy") -> Arm:
-        return self.arm(key, "floor", goal)
-
-    def runs(self, key: str) -> Any:
-        defenses = list(dict.fromkeys(d for k, d, _ in [*self.values, *self.facts] if k == key))
-        finished = {(d, s): None for d in defenses for s in SEEDS}
-        return SimpleNamespace(plan={"defenses": defenses}, seeds=SEEDS, runs=finished)
-
-    def fact(self, key: str, defense: str, name: str) -> list[Any]:
-        found = self.facts[key, defense, name]
-        return list(found) if isinstance(found, list) else [found] * len(SEEDS)
-
-
-def value(pair: Any, known: Known) -> float:
-    """The margin's mean; its sentence must be sayable."""
-    measure, tell = pair
-    evidence = cast(Evidence, known)
-    assert tell(evidence, "fresh")
-    return float(measure(evidence, "fresh").mean)
-
-
-def both(make: Callable[[float], tuple[Any, Known]]) -> None:
-    """A measure is clearly positive at +1 (the paper is right) and clearly negative at -1."""
-    assert value(*make(+1)) > 0.005
-    assert value(*make(-1)) < -0.005
 
 
 def at(cuts: tuple[str, ...], **arms: Any) -> dict[tuple[str, str, str], float]:
@@ -157,7 +107,7 @@ def test_trades_at_equal_target_error() -> None:
         for defense, utility, ours in (("none", 0.95, 0.9), (ONE, 0.85, 0.4 if sign > 0 else 0.8), (FREE, 0.95, 0.9)):
             values[key, defense, "y"], values[key, defense, "digit"] = utility, ours
         values[key, "feature_l1:keep=1", "y"], values[key, "feature_l1:keep=1", "digit"] = 0.85, 0.6
-        return m.beats(DIGITS, "digit", reading.pruning_trade), Known(values)
+        return m.beats(DIGITS, "digit", pruning_trade), Known(values)
 
     both(make)
 

@@ -19,8 +19,8 @@ Hidden = Annotated[list[str], typer.Option(help="column nobody asked for; repeat
 Model = Annotated[
     str,
     typer.Option(
-        help="cnn3 (Samragh et al. 2021, Table 1), mlp, vgg, resnet18, vit, package.module:factory, FILE.py:factory, "
-        "torchvision:NAME, timm:NAME [pictures: cnn3, tables: mlp]"
+        help="cnn3 (Samragh et al. 2021, Table 1), mlp, vgg, resnet18, vit, gru, package.module:factory, "
+        "FILE.py:factory, torchvision:NAME, timm:NAME [pictures: cnn3, tables: mlp]"
     ),
 ]
 At = Annotated[
