@@ -74,6 +74,7 @@ def audit(
     limit: int | None = None,
     on_bad: str = "skip",
     top: str | None = None,
+    dependence: str | None = None,
     training: str | None = None,
     device: str = "cpu",
     jobs: int = 1,
@@ -89,7 +90,9 @@ def audit(
     Without `out` the runs are kept in a fresh temporary folder. `listen` hears of every stage, `announce` of the plan
     before the first trial. Raises the errors of `privet.errors`, each with its remedy.
     """
-    source = Source(str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad, top)
+    source = Source(
+        str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad, top, dependence
+    )
     corpus = source.load(loading)
     kept = None if weights is None else str(weights)
     setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device, training)

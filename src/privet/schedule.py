@@ -39,6 +39,7 @@ class Source:
     limit: int | None = None
     on_bad: str = "skip"
     top: str | None = None
+    dependence: str | None = None
 
     def load(self, progress: Callable[[int, int], None] | None = None) -> Corpus:
         """The corpus; its roles depend on the contents alone."""

@@ -149,6 +149,18 @@ def test_every_cut_must_hide() -> None:
     both(make)
 
 
+def test_leak_and_dependence() -> None:
+    def make(sign: float) -> tuple[Any, Known]:
+        values = {}
+        for place, nats in enumerate(UTKFACE.thinned):
+            key = f"utkface/{nats} nats"
+            values |= {(key, "none", "race"): 0.8, (key, WEAK, "race"): 0.6 + 0.05 * sign * place}
+            values[key, "floor", "race"] = 0.4
+        return m.follows_dependence(UTKFACE), Known(values)
+
+    both(make)
+
+
 def arrays(seed: int, favored: float, constant: float) -> dict[str, np.ndarray]:
     """400 victims of two groups; the target is right for .9 of one and for .9 - `favored` of the other, and a share
     `constant` of everybody is named the first value."""

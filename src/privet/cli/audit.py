@@ -14,6 +14,7 @@ from privet.cli.options import (
     AnyVersion,
     At,
     Data,
+    Dependence,
     Device,
     EffortName,
     Freeze,
@@ -68,6 +69,7 @@ def audit(
     group: Group = None,
     limit: Limit = None,
     top: Top = None,
+    dependence: Dependence = None,
     training: Training = None,
     on_bad: OnBad = "skip",
     device: Device = "cpu",
@@ -106,7 +108,7 @@ def audit(
         answer = api.audit(
             data, model, target=target, hidden=hidden, defenses=defense, at=at, weights=weights, freeze=freeze,
             attacks=attack, threat=threat, side=side, effort=effort, seeds=seeds, resize=resize, aux=aux,
-            victims=victims, group=group, limit=limit, on_bad=on_bad, top=top, training=training,
+            victims=victims, group=group, limit=limit, on_bad=on_bad, top=top, dependence=dependence, training=training,
             device=device, jobs=jobs, out=out, max_minutes=max_minutes, any_version=any_version,
             listen=screen.listen, announce=announce, loading=screen.loading,
         )  # fmt: skip

@@ -48,6 +48,9 @@ OnBad = Annotated[str, typer.Option(help="skip (and count) or stop at pictures t
 Top = Annotated[
     str | None, typer.Option(help="writer=100: only the examples of the 100 most frequent values of an attribute")
 ]
+Dependence = Annotated[
+    str | None, typer.Option(help="race=0.2: thin the examples until target and attribute share 0.2 nats")
+]
 Training = Annotated[
     str | None,
     typer.Option(help="defense that trains the network on, before all others start from it, such as content_training"),

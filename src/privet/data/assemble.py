@@ -17,6 +17,7 @@ from privet.data.deal import Dealt, deal
 from privet.data.images import parse_resize
 from privet.data.pool import most_frequent, pool
 from privet.data.question import Question, ask
+from privet.data.resample import dependent
 from privet.data.roles import thin
 from privet.data.sheet import Reader, Sheet, read_sheet
 from privet.data.source import Progress, Source
@@ -41,6 +42,7 @@ def load(
     cache: Path | None = None,
     on_bad: str = "skip",
     top: str | None = None,
+    dependence: str | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
     """Read a data set and deal its roles.
@@ -52,7 +54,8 @@ def load(
     further sets of the same layout for the adversary (its train split) and for the victims (its test split).
     resize: None (the shorter side to 50 px where both exceed it), "50", "HxW", "none". limit: size of the largest
     part, the others shrink in proportion. cache: folder for decoded pictures. on_bad: "skip" and count bad pictures,
-    or "stop". top: "writer=100" keeps the examples of the 100 most frequent values of an attribute.
+    or "stop". top: "writer=100" keeps the examples of the 100 most frequent values of an attribute. dependence:
+    "race=0.2" thins the examples until target and attribute share 0.2 nats.
 
     Raises DataError (the data, or what is asked of it), SpecError (an option), MissingExtra."""
     if limit is not None and limit < 1:
@@ -72,6 +75,8 @@ def load(
     pooled = pool(sheets, question)
     if top is not None:
         pooled = most_frequent(pooled, question, top)
+    if dependence is not None:
+        pooled = dependent(pooled, question, dependence, seed)
     dealt = deal(pooled, question, group is not None, seed)
     if limit is not None:
         rows = thin(dealt.roles, limit, seed)

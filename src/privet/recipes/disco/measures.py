@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -11,9 +12,19 @@ from privet.auditing.estimate import Estimate, weights
 from privet.defense import parse
 from privet.errors import RunError
 from privet.recipes.claims import Measure, Tell
-from privet.recipes.curves import Trade, gap
+from privet.recipes.curves import Trade, gap, spearman
 from privet.recipes.disco.sets import Set
-from privet.recipes.evidence import COTRAINED, Arm, Attacker, Evidence, above, below, difference, measured
+from privet.recipes.evidence import (
+    COTRAINED,
+    Arm,
+    Attacker,
+    Evidence,
+    above,
+    below,
+    combine,
+    difference,
+    measured,
+)
 from privet.recipes.reading import by_seed, constant, family, percent, trade
 from privet.report.runs import Runs
 
@@ -273,6 +284,32 @@ def cut_matters(one: Set, cuts: tuple[str, ...]) -> Both:
         return "; ".join(f"{at}: {percent(*arms(evidence, attacker, at))}" for at in cuts)
 
     return measure, tell
+
+
+def follows_dependence(one: Set) -> Both:
+    """The advantage of the attack on the pruned z over its floor, in points, rises with I(y; s)."""
+
+    def arms(evidence: Evidence, attacker: Attacker) -> list[Arm]:
+        found = []
+        for nats in one.thinned:
+            key = f"{one.name}/{nats} nats"
+            point = family(evidence, key, "disco")[0]
+            pair = evidence.attack(key, point, one.hidden, attacker), evidence.floor(key, one.hidden)
+            found.append(unpaired(combine(pair, lambda v: v[0] - v[1]), nats))
+        return found
+
+    def tell(evidence: Evidence, attacker: Attacker) -> str:
+        said = [f"{n} nats: {percent(arm)}" for n, arm in zip(one.thinned, arms(evidence, attacker), strict=True)]
+        return "attack over floor at " + "; ".join(said)
+
+    return lambda evidence, attacker: above(spearman(arms(evidence, attacker)), 0.0), tell
+
+
+def unpaired(arm: Arm, name: str) -> Arm:
+    """Replicates in an order of their own: arms of different people are not drawn together."""
+    generator = np.random.default_rng([len(name), *name.encode()])
+    tables = {s: np.concatenate([t[:1], generator.permutation(t[1:])]) for s, t in arm.tables.items()}
+    return replace(arm, tables=tables)
 
 
 def removed(defense: str) -> float:

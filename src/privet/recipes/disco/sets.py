@@ -25,6 +25,7 @@ STANDARD = Points(("0.5", "0.75", "0.9", "0.97"), ("0.1", "0.5", "0.9"))
 FULL = Points(("0.25", "0.5", "0.65", "0.75", "0.85", "0.9", "0.95", "0.98"), ("0.1", "0.3", "0.5", "0.7", "0.9"))
 POINTS = {"quick": QUICK, "standard": STANDARD, "full": FULL}
 ABLATIONS = ("shield=false", "hide=prior", "hide=entropy", "mode=soft", "mode=gumbel", "adversaries=3")
+NATS = ("0", "0.1", "0.2", "0.3", "0.4")  # I(y; s) of the people that claim 0h is asked on
 MIDDLE = "0.9", "0.5"  # the ratio and the weight at which one thing at a time is changed
 
 
@@ -38,16 +39,18 @@ class Set:
     hidden: str
     limit: int | None = None
     whole: bool = True  # with every baseline and ablation, not the trade-off alone
+    thinned: tuple[str, ...] = ()  # the dependences, in nats, that its examples are thinned to
 
-    def source(self, grid: Grid, where: Where) -> Source:
+    def source(self, grid: Grid, where: Where, nats: str | None = None) -> Source:
         if self.folder == "digits":
             return Source("digits", limit=400)
         limit = self.limit if grid.name == "standard" and not grid.as_published else None
-        return Source(where.place(self.folder), self.target, (self.hidden,), limit=limit)
+        dependence = None if nats is None else f"{self.hidden}={nats}"
+        return Source(where.place(self.folder), self.target, (self.hidden,), limit=limit, dependence=dependence)
 
 
 DIGITS = Set("digits", "digits", "parity", "digit")
-UTKFACE = Set("utkface", "utkface", "gender", "race", 3000)
+UTKFACE = Set("utkface", "utkface", "gender", "race", 3000, thinned=NATS)
 SWAPPED = Set("utkface-swapped", "utkface", "race", "gender", 3000, whole=False)
 CELEBA = Set("celeba_attr", "celeba_attr", "smiling", "male", 2500, whole=False)
 CIFAR = Set("cifar10", "cifar10", "animal", "label", 3000, whole=False)
@@ -99,6 +102,9 @@ def studies(grid: Grid, where: Where) -> dict[str, Study]:
             found[f"{one.name}/ablations"] = study(
                 cut, [make(ratio, alpha), *(f"{make(ratio, alpha)},{o}" for o in ABLATIONS)]
             )
+            for nats in one.thinned:
+                people = one.source(grid, where, nats)
+                found[f"{one.name}/{nats} nats"] = study(cut, [make(ratio, alpha)], people)
             for at in earlier if grid.name != "quick" else earlier[:1]:
                 found[f"{one.name}/{at}"] = study(at, [make(ratio, alpha), f"random_channels:ratio={ratio}"])
     return found
