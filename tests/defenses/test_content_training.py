@@ -239,7 +239,7 @@ def test_all_off_is_plain_training(data: Corpus) -> None:
     game = joint.Game(lambda x: (control.edge(x), torch.zeros(())), control.server, (control.edge, control.server))
     with joint.seeded(0, device) as generator:
         plan = joint.Plan(joint.adam(control.edge, control.server))
-        log = joint.play(game, plan, joint.Owner.of(data, None, device), effort=LONGER, generator=generator)
+        log = joint.play(game, plan, joint.Owner.of(data, (), device), effort=LONGER, generator=generator)
     found = fit(data, **OFF)
     assert found.log["task_val_objective"] == log["task_val_objective"]
     x = pictures(4)

@@ -10,8 +10,10 @@ from torch import nn
 from people import crowd, strangers
 from privet.channels import FixedTokens
 from privet.defense import parse
+from privet.defenses.none import RawObfuscator
 from privet.defenses.static_channels import FreeScores, StaticChannels
 from privet.split import Split
+from privet.train import fine_tune_server
 from tiny import EFFORT, conv_split, corpus, pictures, seeded
 
 
@@ -39,7 +41,8 @@ def test_the_target_chooses() -> None:
         layer.weight[3, :6], layer.weight[8, 6:12] = 1.0, 1.0
     server = seeded(nn.Sequential(nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 2)), 4)
     split = Split(nn.Sequential(nn.Flatten(), layer).eval(), server, "cut", (12,), frozen=frozenset({"edge"}))
-    effort = replace(EFFORT, task_epochs=30, batch=32)
+    effort = replace(EFFORT, task_epochs=30, tune_epochs=10, batch=32)
+    fine_tune_server(split, RawObfuscator((12,)), crowd(), effort=effort, seed=0)  # it knows what the units mean
     for seed in range(3):
         defended = StaticChannels(0.83, alpha=0.0).fit(split, crowd(), effort=effort, seed=seed)
         assert {3, 8} & set(defended.obfuscator.index.tolist()), seed

@@ -7,7 +7,8 @@ arXiv:2012.11025; one free score a channel, as Liu et al. 2017, arXiv:1708.06519
 Both sides know the set, so no mask travels and none can tell. What DISCO hides beyond this is what choosing for each
 person is worth.
 
-Deviations: those of `disco`; the scores have no penalty on their size, because K is given.
+Deviations: those of `disco`; the scores have no penalty on their size, because K is given, and the temperature is 1: a
+score that stands alone and far from the threshold would never move in a colder one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from privet.channels import FixedChannels, FixedTokens, Masked, standardized, strongest
 from privet.defense import Obfuscator
-from privet.defenses.disco import Disco
+from privet.defenses.disco import HOT, Disco
 
 
 class FreeScores(nn.Module):
@@ -44,6 +45,8 @@ class StaticChannels(Disco):
         "the kept channels are known and travel as they are, and were chosen against the adversaries met in training: "
         "fresh attackers of every family read them, for every hidden attribute"
     )
+
+    temperature: float = HOT
 
     def chooser(self, shape: tuple[int, ...], axis: int) -> nn.Module:
         """One free score a channel."""
