@@ -33,7 +33,9 @@ def test_one_set_for_everybody_and_no_mask() -> None:
 
 
 def test_the_target_chooses() -> None:
-    """Of units of which two tell the target and ten are constant, those two are among the kept, whatever the draw."""
+    """Of units of which two tell the target and ten are constant, one of those two at least is among the three kept,
+    whatever the draw: a blind choice passes in one of fifty runs of this test. (Two are rarely both among them: one
+    alone tells nearly all.)"""
     layer = nn.Linear(36, 12)
     with torch.no_grad():
         layer.weight.zero_()
@@ -41,10 +43,12 @@ def test_the_target_chooses() -> None:
         layer.weight[3, :6], layer.weight[8, 6:12] = 1.0, 1.0
     server = seeded(nn.Sequential(nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 2)), 4)
     split = Split(nn.Sequential(nn.Flatten(), layer).eval(), server, "cut", (12,), frozen=frozenset({"edge"}))
-    effort = replace(EFFORT, task_epochs=30, tune_epochs=10, batch=32)
-    fine_tune_server(split, RawObfuscator((12,)), crowd(), effort=effort, seed=0)  # it knows what the units mean
-    for seed in range(3):
-        defended = StaticChannels(0.83, alpha=0.0).fit(split, crowd(), effort=effort, seed=seed)
+    effort = replace(EFFORT, task_epochs=30, tune_epochs=100, batch=32)
+    log = fine_tune_server(split, RawObfuscator((12,)), crowd(), effort=effort, seed=0)
+    assert log["task_val_accuracy"][-1] > 0.95
+    for seed in range(5):
+        defended = StaticChannels(0.75, alpha=0.0, rate=0.01).fit(split, crowd(), effort=effort, seed=seed)
+        assert len(defended.obfuscator.index) == 3
         assert {3, 8} & set(defended.obfuscator.index.tolist()), seed
 
 

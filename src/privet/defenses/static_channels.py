@@ -7,8 +7,9 @@ arXiv:2012.11025; one free score a channel, as Liu et al. 2017, arXiv:1708.06519
 Both sides know the set, so no mask travels and none can tell. What DISCO hides beyond this is what choosing for each
 person is worth.
 
-Deviations: those of `disco`; the scores have no penalty on their size, because K is given, and the temperature is 1: a
-score that stands alone and far from the threshold would never move in a colder one.
+Deviations: those of `disco`; the scores have no penalty on their size, because K is given. Masks are soft at first
+(`mode=soft`): under hard ones from the start, a free score that begins below the threshold rarely learns what its
+channel is worth, since the server never sees it, and the draw decides instead of the target.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 from privet.channels import FixedChannels, FixedTokens, Masked, standardized, strongest
 from privet.defense import Obfuscator
-from privet.defenses.disco import HOT, Disco
+from privet.defenses.disco import Disco
+from privet.filtering import Mode
 
 
 class FreeScores(nn.Module):
@@ -46,7 +48,7 @@ class StaticChannels(Disco):
         "fresh attackers of every family read them, for every hidden attribute"
     )
 
-    temperature: float = HOT
+    mode: Mode = "soft"
 
     def chooser(self, shape: tuple[int, ...], axis: int) -> nn.Module:
         """One free score a channel."""
