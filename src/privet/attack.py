@@ -30,12 +30,14 @@ class View:
     and the obfuscator is known, z' and the mask instead, so that a column always means the same thing), then the
     logits of the server where its weights are known, then side information as one-hot columns. `z` [N, *shape] is the
     public representation z' (None where the obfuscator is unknown). `server` is the server half, a template of its
-    architecture. Of somebody who was seen several times it is the mean over the payloads.
+    architecture. Of somebody who was seen several times it is the mean over the payloads. `masks` counts the first
+    columns of `flat` that only say which values came (0 where all travel, or where bits are all that travels).
     """
 
     flat: Tensor
     z: Tensor | None = None
     server: nn.Module | None = None
+    masks: int = 0
 
     def __len__(self) -> int:
         return len(self.flat)

@@ -80,7 +80,9 @@ def trial(
     evidence = audit.attack(
         observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
     )
-    evidence.arrays |= audit.cotrained(defended, observed, setting.device)
+    evidence.arrays |= audit.aside(
+        defended, observed, corpus, threat, effort=effort, seed=seed, device=setting.device
+    )
     truth = _truth(corpus, observed)
     if observed.messages is not None:
         truth["victim/messages"] = observed.messages

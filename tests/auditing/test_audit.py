@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from privet.attacks.boosted_trees import BoostedTrees
 from privet.attacks.decoder import Decoder
@@ -16,7 +17,9 @@ from privet.auditing import audit
 from privet.auditing.audit import Evidence
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat
+from privet.channels import Masked
 from privet.data.corpus import Corpus
+from privet.defense import Defended
 from privet.defenses.gaussian import Gaussian
 from privet.errors import DataError
 from privet.metrics import METRICS
@@ -24,6 +27,13 @@ from privet.payload import Payload
 from studies import SMALL, halves, people, undefended
 
 SERVER = Threat.named("server")
+
+
+class Same(nn.Module):
+    """The same scores for everybody."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.arange(z.shape[1], 0, -1).to(z).expand(len(z), -1)
 
 
 def secretless(seed: int = 0) -> Corpus:
@@ -128,6 +138,38 @@ def test_evidence_holds_everybody() -> None:
     assert set(evidence.selection["s"]["mlp_probe"]) == set(METRICS)
     assert set(evidence.logs) == {"s/mlp_probe", "input/decoder"}
     assert told == [("mlp_probe on s", 0, 2), ("decoder on input", 1, 2)]
+
+
+class Telling(nn.Module):
+    """Scores that keep column 0 and, of columns 1 to 3, the largest: the mask says s, and nothing else does."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.full_like(z[:, :1], 9.0), z[:, 1:4], torch.full_like(z[:, 4:], -9.0)], 1)
+
+
+def masked(chooser: nn.Module) -> Defended:
+    """Two of the six columns travel, as the chooser scores them."""
+    return Defended.of(halves(MASKED), Masked((6,), 0, 2, chooser), "a test")
+
+
+MASKED = people()
+
+
+@pytest.mark.parametrize(("chooser", "tells"), [(Telling(), True), (Same(), False)])
+def test_which_values_came_is_attacked_alone(chooser: nn.Module, tells: bool) -> None:
+    """Mask bits alone reveal s where the choice follows it and are at the floor where all get the same; what a mask
+    leaves in the values is not read."""
+    seen = audit.observe(masked(chooser), MASKED, SERVER, 0)
+    assert seen.victims.masks == 6
+    assert set(torch.unique(seen.victims.flat[:, :6]).tolist()) == {0.0, 1.0}
+    found = audit.aside(masked(chooser), seen, MASKED, SERVER, effort=SMALL, seed=0)
+    assert set(found) == {"mask/s/mlp_probe"}
+    s = MASKED.victim.s["s"]
+    right = float((found["mask/s/mlp_probe"].argmax(1) == s).mean())
+    majority = float(np.bincount(s).max() / len(s))
+    assert right > 0.95 if tells else right <= majority
+    assert audit.aside(undefended(MASKED), audit.observe(undefended(MASKED), MASKED, SERVER, 0), MASKED, SERVER,
+                       effort=SMALL, seed=0) == {}  # fmt: skip
 
 
 def test_tables_start_with_the_statistic_itself() -> None:

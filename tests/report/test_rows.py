@@ -12,7 +12,7 @@ import pytest
 from privet.auditing.checks import BATTERY, Check
 from privet.data.corpus import Corpus
 from privet.errors import RunError
-from privet.report import rows
+from privet.report import html, rows
 from privet.report.results import Results, Row
 from studies import people, study
 
@@ -70,6 +70,32 @@ def test_nothing_to_hide_has_no_scale() -> None:
         assert "nothing_to_hide" in row.flags
     assert "nothing_to_hide" in results.flags
     assert all("nothing_to_hide" not in r.flags for r in made(LEAKY).rows if r.metric == "accuracy")
+
+
+def test_adversaries_that_stand_aside_are_shown_and_never_selected() -> None:
+    """The co-trained one, and the mask alone: rows of their own, however good; a collapsed one is labelled."""
+
+    def beside(defense: str, seed: int, arrays: dict[str, Any]) -> None:
+        if defense != "none":
+            arrays["cotrained/s/server"] = np.tile([0.9, 0.05, 0.05], (len(CORPUS.victim), 1))
+            arrays["mask/s/mlp_probe"] = np.eye(3)[CORPUS.victim.s["s"]] * 0.9 + 0.1 / 3
+
+    results = made(LEAKY, edit=beside)
+    names = {r.attack for r in results.rows if r.defense == "none" and r.attribute == "s"}
+    assert names == {"mlp_probe"}
+    collapsed, mask = (one(results, "gaussian:sigma=1", attack=a) for a in ("cotrained:server", "mask:mlp_probe"))
+    head = one(results, "gaussian:sigma=1")
+    assert head.attack == "mlp_probe"
+    assert not collapsed.headline
+    assert not mask.headline
+    assert mask.value.mean == 1.0 > head.value.mean
+    assert "collapsed" in collapsed.flags
+    assert not {"collapsed", "below_floor"} & {*mask.flags, *head.flags}
+    page = html.render(results)
+    assert "server (trained beside the defense)" in page
+    assert "mlp probe (which values came, nothing else)" in page
+    assert "never selected" in page
+    assert "never selected" not in html.render(made(LEAKY))
 
 
 def test_one_headline_for_each_defense_attribute_and_metric() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from privet import metrics
 from privet.attack import Probe, Solver, View
+from privet.attacks.mlp_probe import MlpProbe
 from privet.auditing import battery, floors, messages
 from privet.auditing.battery import Material
 from privet.auditing.threat import Threat
@@ -94,7 +95,9 @@ class Wire:
         columns += [logits] if "architecture" in knows else []
         columns += [self.side(part)] if self.threat.side else []
         server = (self.defended.template or self.defended.split.server) if "architecture" in knows else None
-        return View(torch.cat(columns, 1), z, server), logits.argmax(1).numpy()
+        masks = sum(f.size for f in signature if f.dtype == "bits")
+        first = masks > 0 and signature[0].dtype == "bits" and any(f.dtype != "bits" for f in signature)
+        return View(torch.cat(columns, 1), z, server, masks if first else 0), logits.argmax(1).numpy()
 
     def messages(self, sent: Sequence[list[bytes]], part: Part) -> Array:
         """The number of the message of each person of the part, over all queries, with what the adversary knows."""
@@ -194,6 +197,37 @@ def owner_accuracy(defended: Defended, corpus: Corpus, seed: int, device: torch.
         payload = defended.pack(rows.to(device), defended.draw(len(rows), generator))
         right.append((defended.server(payload, device).argmax(1).cpu() == y)[y >= 0])
     return float(torch.cat(right).float().mean())
+
+
+def aside(
+    defended: Defended,
+    observed: Observed,
+    corpus: Corpus,
+    threat: Threat,
+    *,
+    effort: Effort,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> dict[str, Array]:
+    """Posteriors [N, K] of adversaries that are shown and never selected: `cotrained/ATTRIBUTE/server`, and
+    `mask/ATTRIBUTE/mlp_probe`, which reads which values came and not one of the values."""
+    return cotrained(defended, observed, device) | by_mask(observed, corpus, threat, effort=effort, seed=seed)
+
+
+def by_mask(observed: Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int) -> dict[str, Array]:
+    """What the choice of channels tells on its own: a fresh probe on the mask's bits alone."""
+    masks, found = observed.victims.masks, {}
+
+    def only(view: View) -> View:
+        return View(view.flat[:, :masks])
+
+    for attribute in corpus.hidden if masks else ():
+        known = attribute_material(observed, corpus, threat, attribute, seed)
+        draws = [only(known.train[i]) for i in range(min(COMBINED, len(known.train)))]
+        material = replace(known, train=draws, val=only(known.val))
+        outcome = battery.run(MlpProbe(), material, only(observed.victims), effort=effort, seed=seed)
+        found[f"mask/{attribute}/mlp_probe"] = outcome.victims.numpy()
+    return found
 
 
 @torch.no_grad()

@@ -60,5 +60,5 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"marked": words.marked, "metric": words.metric_name}
+    environment.filters |= {"marked": words.marked, "metric": words.metric_name, "adversary": words.adversary}
     return environment.get_template("page.html.j2")

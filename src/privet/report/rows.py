@@ -75,7 +75,7 @@ def _rows(
     common = _common_flags(runs, own, utility, len(seed_set))
     for goal in (*(h["name"] for h in runs.plan["data"]["hidden"]), INPUT):
         heads: dict[str, str] = {}
-        for attack, metric in runs.scores(goal):
+        for attack, metric in (*runs.scores(goal), *runs.aside(defense, goal)):
             heads.setdefault(metric, runs.headline(defense, goal, metric))
             best = runs.headline(runs.reference, goal, metric)
             value = runs.cell(defense, goal, attack, metric)
@@ -160,7 +160,7 @@ def _adversary_flags(runs: Runs, own: list[Run], goal: str, attack: str) -> list
     if goal != INPUT:
         labels = runs.first.arrays[f"victim/hidden/{goal}"]
         top = np.bincount(labels[labels >= 0]).max() / max(1, (labels >= 0).sum())
-        named = [np.bincount(run.arrays[f"posterior/{goal}/{attack}"].argmax(1)).max() / len(labels) for run in own]
+        named = [np.bincount(run.arrays[runs.posterior(goal, attack)].argmax(1)).max() / len(labels) for run in own]
         raised += ["collapsed"] if max(named) > 0.95 and top <= 0.9 else []
     return raised
 

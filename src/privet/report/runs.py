@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from privet.auditing.estimate import Estimate, estimate, paired
-from privet.auditing.tables import TARGET
+from privet.auditing.tables import ASIDE, TARGET
 from privet.errors import RunError
 from privet.payload import Array
 from privet.run import Run
@@ -78,8 +78,22 @@ class Runs:
         for key in self.first.arrays:
             if key.startswith(prefix):
                 name, metric = key[len(prefix) :].rsplit("/", 1)
-                if ":" not in name:  # floors, and adversaries of a defense's own training, are no attacks
+                if ":" not in name:  # floors, and adversaries that stand aside, are no attacks
                     yield name, metric
+
+    def aside(self, defense: str, goal: str) -> Iterator[tuple[str, str]]:
+        """(adversary, metric) pairs of a defense that are shown beside its attacks and never selected."""
+        prefixes = tuple(f"table/{goal}/{kind}:" for kind in ASIDE)
+        for key in self.of(defense)[0].arrays:
+            if key.startswith(prefixes):
+                name, metric = key[len(f"table/{goal}/") :].rsplit("/", 1)
+                yield name, metric
+
+    @staticmethod
+    def posterior(goal: str, attack: str) -> str:
+        """The array that holds what an adversary answered, person by person."""
+        kind, found, name = attack.partition(":")
+        return f"{kind}/{goal}/{name}" if found else f"posterior/{goal}/{attack}"
 
     def headline(self, defense: str, goal: str, metric: str) -> str:
         """The attack with the best mean score on aux_val; victims have no say in it.
