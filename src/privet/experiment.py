@@ -80,9 +80,7 @@ def trial(
     evidence = audit.attack(
         observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
     )
-    evidence.arrays |= audit.aside(
-        defended, observed, corpus, threat, effort=effort, seed=seed, device=setting.device
-    )
+    evidence.arrays |= audit.aside(defended, observed, corpus, threat, effort=effort, seed=seed, device=setting.device)
     truth = _truth(corpus, observed)
     if observed.messages is not None:
         truth["victim/messages"] = observed.messages

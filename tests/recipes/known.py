@@ -37,6 +37,9 @@ class Known:
     def floor(self, key: str, goal: str, metric: str = "accuracy") -> Arm:
         return self.arm(key, "floor", goal)
 
+    def majority(self, key: str) -> float:
+        return 0.5
+
     def runs(self, key: str) -> Any:
         defenses = list(dict.fromkeys(d for k, d, _ in [*self.values, *self.facts] if k == key))
         finished = {(d, s): None for d in defenses for s in SEEDS}

@@ -31,7 +31,8 @@ Verdict = Literal["reproduced", "not reproduced", "inconclusive", "differs", "no
 ATTACKERS: tuple[Attacker, ...] = get_args(Attacker)
 Measure = Callable[[Evidence, Attacker], Estimate]
 Tell = Callable[[Evidence, Attacker], str]
-Draw = Callable[[Evidence, Attacker], Chart]
+Drawing = Chart | str  # a chart, or a figure that is drawn already, as SVG
+Draw = Callable[[Evidence, Attacker], Drawing]
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,11 @@ class Evidence:
         best = max(floors, key=lambda name: float(np.mean([t[0] for t in floors[name].tables])))
         return self._arm(key, runs.reference, goal, f"floor:{best}", metric)
 
+    def majority(self, key: str) -> float:
+        """The share of the most frequent class of the target among the victims."""
+        labels = self.runs(key).first.arrays["victim/target"]
+        return float(np.bincount(labels[labels >= 0]).max() / (labels >= 0).sum())
+
     def fact(self, key: str, defense: str, name: str) -> list[Any]:
         """What each seed's trial recorded under a name, such as payload_bytes, edge_macs or fit."""
         finished = self.runs(key).of(defense)

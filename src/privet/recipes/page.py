@@ -199,7 +199,9 @@ def _panels(done: Reproduction, figure: Figure) -> Iterator[Panel]:
             drawing = figure.draw(done.evidence, attacker)
         except PrivetError:  # the card says what is missing
             continue
-        if any(s.points for s in drawing.series):
+        if isinstance(drawing, str):
+            made.setdefault(drawing, said)
+        elif any(s.points for s in drawing.series):
             made.setdefault(chart.svg(drawing, f"{figure.title}: {drawing.y} against {drawing.x}"), said)
     for index, (svg, said) in enumerate(made.items()):
         title = figure.title + (f", {said}" if len(made) > 1 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from privet.auditing.estimate import Estimate
@@ -134,20 +135,12 @@ def _detail(view: View, variant: Variant, found: Analysis, raw: Analysis) -> dic
     mine, theirs = ([a.groups[i] for i in keep] for a in (found, raw))
     label = "" if found is raw else variant.label
     name, target = view.name(found.attribute), view.name(view.target)
-    attacked = [
-        Lane(g.name, g.people, g.recall, b.recall, _mean(g.rate), _mean(b.rate), _told(g, b, "recall", label))
-        for g, b in zip(mine, theirs, strict=True)
-    ]
-    answered = [
-        Lane(g.name, g.people, g.accuracy, b.accuracy, told=_told(g, b, "accuracy", label))
-        for g, b in zip(mine, theirs, strict=True)
-    ]
-    mark = "share of all people for whom it is named"
+    pairs = list(zip(mine, theirs, strict=True))
     return {
         "label": variant.label,
         "attack": found.attack,
-        "recall": bars.bars(attacked, f"Recall of the attack on {name}, %", label, kind="leak", mark=mark),
-        "accuracy": bars.bars(answered, f"Accuracy of {target} by {name}, %", label, kind="answer"),
+        "recall": attacked(pairs, name, label),
+        "accuracy": answered(pairs, name, target, label),
         "matrices": [
             (who, bars.matrix([g.name for g in mine], _some(a.confusion, keep), [g.people for g in mine], title))
             for who, a, title in _matrices(variant, found, raw, name)
@@ -156,6 +149,22 @@ def _detail(view: View, variant: Variant, found: Analysis, raw: Analysis) -> dic
         "lines": [_row(g, found is raw) for g in mine],
         "more": len(found.groups) - len(keep),
     }
+
+
+def attacked(pairs: Sequence[tuple[Group, Group]], name: str, label: str) -> str:
+    """Recall of the attack, group by group, over that without a defense (no such bars where `label` is empty): SVG."""
+    lanes = [
+        Lane(g.name, g.people, g.recall, b.recall, _mean(g.rate), _mean(b.rate), _told(g, b, "recall", label))
+        for g, b in pairs
+    ]
+    mark = "share of all people for whom it is named"
+    return bars.bars(lanes, f"Recall of the attack on {name}, %", label, kind="leak", mark=mark)
+
+
+def answered(pairs: Sequence[tuple[Group, Group]], name: str, target: str, label: str) -> str:
+    """Accuracy of the target, group by group, over that without a defense: SVG."""
+    lanes = [Lane(g.name, g.people, g.accuracy, b.accuracy, told=_told(g, b, "accuracy", label)) for g, b in pairs]
+    return bars.bars(lanes, f"Accuracy of {target} by {name}, %", label, kind="answer")
 
 
 def _matrices(variant: Variant, found: Analysis, raw: Analysis, name: str) -> list[tuple[str, Analysis, str]]:

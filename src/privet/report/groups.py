@@ -24,6 +24,7 @@ import numpy as np
 
 from privet.auditing.estimate import FEW, Estimate, estimate, paired, weights
 from privet.auditing.tables import TARGET
+from privet.errors import RunError
 from privet.metrics import wilson
 from privet.report.chances import chances
 from privet.report.crowds import Crowd, Guesses, Ints
@@ -118,10 +119,27 @@ def analyses(runs: Runs) -> tuple[Analysis, ...]:
             continue
         pairs = [(d, tuple(s for s in runs.seeds if (d, s) in runs.runs)) for d in runs.defenses]
         wanted = dict.fromkeys(key for d, seeds in pairs for key in ((d, seeds), (runs.reference, seeds)))
-        guesses = [_guesses(runs, known, hidden["name"], d, seeds) for d, seeds in wanted]
+        guesses = [
+            _guesses(runs, known, hidden["name"], d, seeds, runs.headline(d, hidden["name"], "accuracy"))
+            for d, seeds in wanted
+        ]
         kept = dict(zip(wanted, sides(crowd, guesses, replicates), strict=True))
         found += [analyze(kept[d, q], kept[runs.reference, q], d, str(hidden["name"])) for d, q in pairs]
     return tuple(found)
+
+
+def analysis(runs: Runs, defense: str, attribute: str, attack: str) -> Analysis:
+    """One hidden attribute under one defense, by a named adversary, beside the undefended headline. RunError where
+    nobody can be compared."""
+    names = [str(h["name"]) for h in runs.plan["data"]["hidden"]]
+    crowd, known = _crowd(runs, names.index(attribute))
+    if len(np.unique(crowd.units)) < 2:
+        raise RunError(f"fewer than two people have a known {attribute}, so groups cannot be compared")
+    seeds = tuple(s for s in runs.seeds if (defense, s) in runs.runs)
+    raw = runs.headline(runs.reference, attribute, "accuracy")
+    both = [_guesses(runs, known, attribute, d, seeds, by) for d, by in ((defense, attack), (runs.reference, raw))]
+    here, base = sides(crowd, both)
+    return analyze(here, base, defense, attribute)
 
 
 def _crowd(runs: Runs, number: int) -> tuple[Crowd, Ints]:
@@ -136,10 +154,9 @@ def _crowd(runs: Runs, number: int) -> tuple[Crowd, Ints]:
     return Crowd(names, s[known], y[known], units[known], positive, len(s) - len(known)), known
 
 
-def _guesses(runs: Runs, known: Ints, attribute: str, defense: str, seeds: tuple[int, ...]) -> Guesses:
-    attack = runs.headline(defense, attribute, "accuracy")
+def _guesses(runs: Runs, known: Ints, attribute: str, defense: str, seeds: tuple[int, ...], attack: str) -> Guesses:
     arrays = [runs.runs[defense, seed].arrays for seed in seeds]
-    named = [a[f"posterior/{attribute}/{attack}"][known].argmax(1) for a in arrays]
+    named = [a[runs.posterior(attribute, attack)][known].argmax(1) for a in arrays]
     return Guesses(attack, [a["victim/answer"][known] for a in arrays], named)
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
-import jinja2
-
 from privet import run
-from privet.report import bars, by_group, ceilings, evidence, figures, sections, sentences, svg, words
+from privet.report import by_group, ceilings, evidence, figures, pages, sections, sentences
 from privet.report.results import Results
 from privet.report.view import View
-
-FOLDER = Path(__file__).parent
 
 
 def render(results: Results) -> str:
     """One HTML page; everything that comes from data is escaped."""
     view = View(results)
-    return _template().render(
+    return pages.render(
+        "page.html.j2",
         results=results,
         view=view,
-        style=svg.STYLE + "\n" + bars.STYLE,
         lead=sentences.lead(view),
         verdicts=sentences.headline(view),
         left_over=sentences.left_over(view),
@@ -49,16 +44,3 @@ def write(results: Results, path: Path) -> Path:
     """Write the page to `path`, whole or not at all; RunError where it cannot be written."""
     run.write_text(path, render(results))
     return path
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"marked": words.marked, "metric": words.metric_name, "adversary": words.adversary}
-    return environment.get_template("page.html.j2")

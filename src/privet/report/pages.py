@@ -1,4 +1,4 @@
-"""Pages beside the audit's own: the same ink, one template each, everything that comes from data escaped."""
+"""Pages: the same ink, one template each, everything that comes from data escaped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import jinja2
 
-from privet.report import svg, words
+from privet.report import bars, svg, words
 
 
 def render(template: str, **values: Any) -> str:
     """One self-contained HTML page from a template of this folder."""
-    return _environment().get_template(template).render(style=svg.STYLE, **values)
+    return _environment().get_template(template).render(style=svg.STYLE + "\n" + bars.STYLE, **values)
 
 
 @cache
@@ -25,5 +25,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"marked": words.marked, "metric": words.metric_name}
+    made.filters |= {"marked": words.marked, "metric": words.metric_name, "adversary": words.adversary}
     return made

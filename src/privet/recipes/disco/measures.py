@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from privet.auditing.estimate import Estimate, weights
 from privet.defense import parse
 from privet.errors import RunError
+from privet.recipes import frontier
 from privet.recipes.claims import Measure, Tell
 from privet.recipes.curves import Trade, gap, spearman
 from privet.recipes.disco.sets import Set
@@ -112,6 +113,41 @@ def keeps_target(one: Set) -> Both:
         lambda evidence, attacker: above(difference(*arms(evidence)), -MATCHED),
         lambda evidence, attacker: f"defended, raw: {percent(*arms(evidence))}",
     )
+
+
+METHODS = (
+    ("trade", "disco", "learned for each"), ("trade", "random_channels", "random"),
+    ("rivals", "static_channels", "learned once"), ("rivals", "adversarial", "adversarial training"),
+    ("rivals", "maxent", "maximum entropy"),
+)  # fmt: skip
+
+
+def methods(evidence: Evidence, one: Set) -> list[tuple[str, str, list[str]]]:
+    """The methods with trade-offs that were run: study, name in words, operating points."""
+    found = [(f"{one.name}/{study}", method, name) for study, method, name in METHODS]
+    return [(key, name, family(evidence, key, method)) for key, method, name in found if key in evidence.studies]
+
+
+def beats_coin(one: Set) -> Both:
+    """The hypervolume of the learned filter is larger than that of a coin that sends raw z or nothing, at equally many
+    operating points for every method."""
+
+    def volumes(evidence: Evidence, attacker: Attacker) -> tuple[dict[str, Arm], int]:
+        there = methods(evidence, one)
+        count = min(len(points) for _, _, points in there)
+        chosen = [(key, name, frontier.best(evidence, key, p, one.hidden, count)) for key, name, p in there]
+        return {name: frontier.volume(evidence, key, p, one.hidden, attacker) for key, name, p in chosen}, count
+
+    def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
+        found, count = volumes(evidence, attacker)
+        return above(measured(found["learned for each"], 0, 1), frontier.coin(count))
+
+    def tell(evidence: Evidence, attacker: Attacker) -> str:
+        found, count = volumes(evidence, attacker)
+        said = ", ".join(f"{name} {arm.estimate().mean:.2f}" for name, arm in found.items())
+        return f"{count} point{'s' if count > 1 else ''} each: {said}; coin {frontier.coin(count):.2f}"
+
+    return measure, tell
 
 
 def fooled(one: Set) -> Both:

@@ -55,6 +55,9 @@ SWAPPED = Set("utkface-swapped", "utkface", "race", "gender", 3000, whole=False)
 CELEBA = Set("celeba_attr", "celeba_attr", "smiling", "male", 2500, whole=False)
 CIFAR = Set("cifar10", "cifar10", "animal", "label", 3000, whole=False)
 SETS = (DIGITS, UTKFACE, SWAPPED, CELEBA, CIFAR)
+STRAIGHT = (DIGITS, UTKFACE, CELEBA, CIFAR)
+WHOLE = tuple(s for s in SETS if s.whole)
+FIRST = (*WHOLE, CIFAR)  # Figure 3
 
 
 def ours(ratio: str, alpha: str, **options: str) -> str:

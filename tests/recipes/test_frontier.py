@@ -1,0 +1,82 @@
+"""Frontiers: one scale for all methods, equally many points, chosen without the victims, and the coin to beat."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pytest
+from known import Known, both
+
+from privet.errors import RunError
+from privet.metrics import hypervolume
+from privet.recipes import frontier
+from privet.recipes.disco import measures as m
+from privet.recipes.disco.sets import DIGITS
+from privet.recipes.evidence import Evidence
+
+KEY = "digits/trade"
+RAW, FLOOR, MAJORITY = 0.8, 0.1, 0.5
+DISCO = tuple(f"disco:ratio={r}" for r in (0.5, 0.75, 0.9))
+RANDOM = tuple(f"random_channels:ratio={r}" for r in (0.5, 0.75, 0.9))
+
+
+def known(disco: dict[str, tuple[float, float]], random: dict[str, tuple[float, float]] | None = None) -> Known:
+    """Methods by (U, P), the same on the owner's parts as on the victims."""
+    values, facts = {(KEY, "floor", "digit"): FLOOR}, {}
+    for name, (u, p) in {"none": (1.0, 0.0), **disco, **(random or {})}.items():
+        values[KEY, name, "y"] = MAJORITY + u * (0.98 - MAJORITY)
+        values[KEY, name, "digit"] = RAW - p * (RAW - FLOOR)
+        facts[KEY, name, "task_val_accuracy"] = values[KEY, name, "y"]
+        facts[KEY, name, "selection"] = {"digit": {"mlp_probe": {"accuracy": values[KEY, name, "digit"]}}}
+    return Known(values, facts)
+
+
+LINE = dict(zip(RANDOM, ((0.75, 0.25), (0.5, 0.5), (0.25, 0.75)), strict=True))
+
+
+def test_points_lie_on_the_scale_of_raw_z() -> None:
+    evidence = cast(Evidence, known({DISCO[0]: (0.9, 0.4)}))
+    ((u, p),) = frontier.points(evidence, KEY, [DISCO[0]], "digit", "fresh")
+    assert u.estimate().mean == pytest.approx(0.9, abs=0.01)
+    assert p.estimate().mean == pytest.approx(0.4, abs=0.01)
+    ((one, nothing),) = frontier.points(evidence, KEY, ["none"], "digit", "fresh")
+    assert one.estimate().mean == pytest.approx(1.0, abs=1e-9)
+    assert nothing.estimate().mean == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_coin_reaches_what_its_formula_says() -> None:
+    for count in (1, 2, 3, 8):
+        places = np.arange(1, count + 1) / (count + 1)
+        assert hypervolume([(p, 1 - p) for p in places]) == pytest.approx(frontier.coin(count))
+    found = frontier.volume(cast(Evidence, known({}, LINE)), KEY, RANDOM, "digit", "fresh").estimate()
+    assert found.mean == pytest.approx(frontier.coin(3), abs=0.01)
+    assert found.low < found.mean < found.high
+
+
+def test_points_are_chosen_on_the_owners_and_the_adversarys_people() -> None:
+    """The best pair on task_val and aux_val, though the victims would choose another."""
+    made = known({DISCO[0]: (0.9, 0.3), DISCO[1]: (0.6, 0.7), DISCO[2]: (0.1, 0.2)})
+    assert frontier.best(cast(Evidence, made), KEY, DISCO, "digit", 2) == [DISCO[0], DISCO[1]]
+    made.values[KEY, DISCO[2], "y"], made.values[KEY, DISCO[2], "digit"] = 0.98, FLOOR
+    assert frontier.best(cast(Evidence, made), KEY, DISCO, "digit", 2) == [DISCO[0], DISCO[1]]
+
+
+def test_no_scale_where_raw_z_has_nothing() -> None:
+    made = known({DISCO[0]: (0.9, 0.4)})
+    made.values[KEY, "none", "digit"] = FLOOR
+    with pytest.raises(RunError, match="no scale"):
+        frontier.points(cast(Evidence, made), KEY, [DISCO[0]], "digit", "fresh")
+
+
+def test_the_claim_compares_equally_many_points_with_a_coin() -> None:
+    def made(sign: float) -> Known:
+        shift = 0.12 * sign
+        disco = {d: (u + shift, p + shift) for d, (u, p) in zip(DISCO, LINE.values(), strict=True)}
+        return known(disco, dict(list(LINE.items())[:2]))
+
+    both(lambda sign: (m.beats_coin(DIGITS), made(sign)))
+    said = m.beats_coin(DIGITS)[1](cast(Evidence, made(1)), "fresh")
+    assert said.startswith("2 points each: learned for each 0.5")
+    assert "random 0.31" in said  # .25 x .25 + .5 x .5
+    assert said.endswith("coin 0.33")
