@@ -72,9 +72,9 @@ FIGURES = tuple(
            "raw z. Up and to the right is better; a coin that sends raw z or nothing is the line to beat.")
     for s in SETS
 ) + tuple(
-    Figure(f"3{side}-{s.name}", f"Figure 3{side}: {said}, {s.name}", draw_groups(s, side), (f"{s.name}/trade",), more)
+    Figure(f"3{side}-{s.name}", f"Figure 3{side}, {s.name}: {said}", draw_groups(s, side), (f"{s.name}/trade",), more)
     for s in FIRST for side, said, more in (
-        ("a", f"who is found out, {s.hidden}", "Only what a bar reaches beyond its mark is known about that group."),
-        ("b", f"whom the target serves, by {s.hidden}", ""),
+        ("a", f"whose {s.hidden} is found out", "Only what a bar reaches beyond its mark is known about that group."),
+        ("b", f"how often {s.target} is right, by {s.hidden}", ""),
     )
 )  # fmt: skip
