@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
-import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from privet import registry
 from privet.auditing.checks import FLAGS
@@ -32,9 +31,10 @@ def options(cls: type[Any]) -> str:
     if not fields:
         return "It has no options.\n"
     rows = ["| option | type | default |", "|---|---|---|"]
+    kinds = get_type_hints(cls)
     for field in fields:
-        literal = re.fullmatch(r"Literal\[(.*)\]", str(field.type))
-        kind = literal[1].replace("'", "`") if literal else str(field.type).replace(" | ", " or ")
+        values = get_args(kinds[field.name]) if get_origin(kinds[field.name]) is Literal else ()
+        kind = ", ".join(f"`{value}`" for value in values) or str(field.type).replace(" | ", " or ")
         default = "required" if field.default is dataclasses.MISSING else f"`{field.default}`"
         rows.append(f"| `{field.name}` | {kind} | {default} |")
     return "\n".join(rows) + "\n"

@@ -26,6 +26,16 @@ def test_macs_of_several_inputs() -> None:
     assert macs(Product(), torch.rand(2, 3, 4), torch.rand(2, 4, 5)) == 3 * 4 * 5
 
 
+def test_macs_of_attention_and_recurrence() -> None:
+    """Five tokens of width 16: four projections, scores and values, a perceptron; seven steps of twenty gated units."""
+    attention = 5 * 16 * 64 + 2 * 5 * 5 * 16
+    block = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    assert macs(block, torch.rand(2, 5, 16)) == attention + 2 * 5 * 16 * 32
+    assert torch.backends.mha.get_fastpath_enabled() is fused
+    assert macs(nn.GRU(10, 20, batch_first=True), torch.rand(2, 7, 10)) == 7 * (10 + 20) * 60
+
+
 def test_macs_of_both_halves_add_up_and_the_mode_stays() -> None:
     model = load("cnn3", shape=(1, 16, 16), classes=3, weights=None, seed=0)
     x = torch.rand(2, 1, 16, 16)

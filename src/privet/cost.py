@@ -9,20 +9,25 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
 def macs(module: nn.Module, *inputs: torch.Tensor) -> int:
     """Multiply-accumulates of one forward pass for one sample, from inputs [B, ...] of which the first row is run.
 
-    Counts what torch.utils.flop_counter counts (matrix products, convolutions, attention), two operations each."""
+    Counts what torch.utils.flop_counter counts (matrix products, convolutions, recurrences), two operations each;
+    attention as the matrix products that it is, because the counter does not know its fused forms."""
     modes = [(m, m.training) for m in module.modules()]
     counter = FlopCounterMode(display=False)
+    fused = torch.backends.mha.get_fastpath_enabled()
     try:
         module.eval()
-        with torch.no_grad(), counter:
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             module(*(x[:1].detach() for x in inputs))  # the counter hooks into any gradient it finds
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for m, mode in modes:
             m.training = mode
     return int(counter.get_total_flops()) // 2

@@ -1,5 +1,5 @@
 """Gaussian noise on the representation, the server trained behind it: the additive-noise baseline of split inference
-(the noise baseline of Singh et al. 2021, "DISCO", section 4).
+(the noise baseline in the code released with Singh et al. 2021, "DISCO").
 
     z' = z + sigma * xi,   xi ~ N(0, I) fresh for every payload;   the server minimizes CE(h(z'), y)
 
