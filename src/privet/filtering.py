@@ -32,8 +32,9 @@ PROBED = 8  # epochs that a fresh probe learns
 
 @dataclass(frozen=True, kw_only=True)
 class Filtering(Game):
-    """Learned pruning as a game. `shield` keeps the adversaries' gradient from the client; `soft` gives the temperature
-    of the soft mask while it is warming up, then None."""
+    """Learned pruning as a game. `shield` keeps the adversaries' gradient from the client; `through` lets the target's
+    reach it through the filter, too; `soft` gives the temperature of the soft mask while it is warming up, then None.
+    """
 
     edge: nn.Module
     obfuscator: Masked
@@ -45,14 +46,15 @@ class Filtering(Game):
     shield: bool
     frozen: frozenset[str]
     soft: Callable[[], float | None]
+    through: bool = False
 
     def learn(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
         """One step of everybody, adversaries first."""
         with torch.set_grad_enabled("edge" not in self.frozen):
             z = self.edge(batch.x)
-        seen = z.detach()
+        seen = z.detach().requires_grad_(self.through)
         mask = self.mask(self.chooser(seen))
-        gate, value = mask.detach().requires_grad_(), seen.clone().requires_grad_()
+        gate, value = mask.detach().requires_grad_(), z.detach().clone().requires_grad_()
         pruned = self.obfuscator.prune(value, gate)
         sent = pruned.detach().requires_grad_()
         self.adversaries.learn(sent, batch.s)
@@ -64,7 +66,11 @@ class Filtering(Game):
         assert sent.grad is not None
         told = sent.grad if self.shield else sent.grad + self.alpha / (1 - self.alpha) * hide
         if z.requires_grad:
-            z.backward(torch.autograd.grad(pruned, value, told, retain_graph=True)[0])
+            heard = torch.autograd.grad(pruned, value, told, retain_graph=True)[0]
+            if self.through:
+                choice = torch.autograd.grad(pruned, gate, sent.grad, retain_graph=True)[0]
+                heard = heard + torch.autograd.grad(mask, seen, choice, retain_graph=True)[0]
+            z.backward(heard)
         wish = torch.autograd.grad(pruned, gate, (1 - self.alpha) * sent.grad + self.alpha * hide)[0]
         mask.backward(wish)  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.chooser.parameters(), CLIP)

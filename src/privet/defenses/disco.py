@@ -7,7 +7,8 @@ invariant sensitive channel obfuscation for deep neural networks", arXiv:2012.11
     q minimizes (1 - alpha) CE(h(z'), y) - alpha credit(z', s)
 
 The filter decides for every example on its own and looks at nothing else, so a mask does not depend on the batch. The
-client hears of the target alone (`shield=false` lets the adversaries' gradient through). `hide` says what the failure
+client hears of the target alone, with M held fixed (`shield=false` lets the adversaries' gradient through, and
+`through=true` that of the target through the filter). `hide` says what the failure
 of an adversary is worth (`privet.adversaries`), `attribute=race/age` hides several at once, `adversaries=3` trains
 against three architectures for each, which start afresh every ten epochs.
 
@@ -69,6 +70,7 @@ class Disco:
     prune: Prune = "channels"
     adversaries: int = 1
     shield: bool = True
+    through: bool = False
     rate: float = RATE
     dtype: Literal["float16", "float32"] = "float16"
 
@@ -157,7 +159,7 @@ class Disco:
         return Filtering(
             encode, split.server, players, gamma=self.alpha / (1 - self.alpha), edge=split.edge, obfuscator=learned,
             chooser=chooser, adversaries=adversaries, alpha=self.alpha, mode=self.mode, temperature=self.temperature,
-            shield=self.shield, frozen=split.frozen, soft=soft,
+            shield=self.shield, through=self.through, frozen=split.frozen, soft=soft,
         )  # fmt: skip
 
     def _heat(self, epoch: int, epochs: int) -> float | None:
