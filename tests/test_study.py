@@ -26,6 +26,7 @@ from privet import api, experiment, run, schedule, study
 from privet.cli import app
 from privet.errors import CutError, DataError, ModelError, RunError, SpecError
 from privet.experiment import Setting
+from privet.report import gates
 from privet.schedule import Source, Study
 from privet.screen import Screen
 from privet.study import Event
@@ -199,6 +200,44 @@ def test_max_minutes(copied: Path, tmp_path: Path) -> None:
         assert results.unfinished == ("gaussian:sigma=1, seed 1",)
     with pytest.raises(RunError, match="no finished trial of the undefended reference"):
         asked(tmp_path / "fresh", max_minutes=1e-9)
+
+
+UNREACHABLE = "matched_noise:drop=95,tune=false"
+
+
+def test_what_is_refused_stops_nobody_else(copied: Path) -> None:
+    """A defense that cannot do what was asked of it says so; the others are reported; a gate fails."""
+    ended: list[str] = []
+    defenses = ["none", UNREACHABLE, "gaussian:sigma=1"]
+    remove(copied, "gaussian:sigma=1", 1)
+    results = asked(copied, defenses=defenses, listen=lambda e: ended.append(e.text)).results
+    assert results.defenses == ("none", "gaussian:sigma=1")
+    assert results.unfinished == ()
+    assert [text.partition(": ")[0] for text in results.refused] == [f"{UNREACHABLE}, seed {s}" for s in (0, 1)]
+    assert "drop=95 cannot be reached" in results.refused[0]
+    assert gates.check(gates.parse("accuracy>1"), results) == [
+        "accuracy>1: the study is not finished (2 trials are missing)"
+    ]
+    assert sum(text.startswith("refused: drop=95") for text in ended) == 2
+    assert "Trials that were refused" in (copied / "report.html").read_text()
+    assert study.collect(copied).refused == results.refused, "the folder alone says it, too"
+
+
+def test_what_is_refused_in_processes(copied: Path) -> None:
+    """The same from the command line: the table and the report, the reasons, exit code 2."""
+    remove(copied, "gaussian:sigma=1", 1)
+    process = begun(copied, "--defense", UNREACHABLE, jobs=2)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 2, err
+    assert "gaussian:sigma=1" in out
+    assert err.count("drop=95 cannot be reached") >= 2
+    assert "Traceback" not in err
+    assert "Trials that were refused" in (copied / "report.html").read_text()
+
+
+def test_where_all_is_refused_its_own_error_is_raised(copied: Path) -> None:
+    with pytest.raises(SpecError, match="drop=95 cannot be reached"):
+        asked(copied, defenses=["none", UNREACHABLE])
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The only loop over trials: plan them, run them in processes of one thread each, stop when told to, say what came out.
 
 An audit is a study with one cut. Trials that an earlier run finished are read back; a study that is stopped keeps what
-it has and reports it as unfinished.
+it has and reports it as unfinished. A defense that cannot do what was asked of it on these people, or whose training
+runs away, is refused with its own sentence and stops nobody else.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from privet import experiment, run
-from privet.errors import RunError
+from privet.errors import CutError, DataError, ModelError, PayloadError, PrivetError, RunError, SpecError
 from privet.experiment import REFERENCE
 from privet.report import rows
 from privet.report.results import Results
@@ -41,18 +43,24 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+Refused = dict[tuple[str, int], PrivetError]  # trials that said why they cannot be
+REFUSALS = (SpecError, CutError, DataError, ModelError, PayloadError)
 
 
 def execute(planned: Schedule, listen: Listener | None = None) -> Results:
     """Run what is missing, then read everything back. Ctrl-C and --max-minutes end early with the best answer so
-    far."""
-    perform(planned, listen)
+    far. Where all defended trials were refused, raises the first one's error."""
+    refused: Refused = {}
+    perform(planned, listen, refused)
+    if refused and {t for t in planned.trials if t[0] != REFERENCE} <= set(refused):
+        raise next(iter(refused.values()))
     return collect(planned.study.plan, any_version=planned.study.any_version)
 
 
-def perform(planned: Schedule, listen: Listener | None = None) -> bool:
-    """Run what is missing; whether every trial is there in the end."""
-    study = planned.study
+def perform(planned: Schedule, listen: Listener | None = None, refused: Refused | None = None) -> bool:
+    """Run what is missing; False where it was stopped before its end. Trials that are refused are put into `refused`,
+    and why into the plan."""
+    study, refused = planned.study, {} if refused is None else refused
     with run.locked(study.out):
         run.sweep(study.out / "runs")
         run.write_text(study.plan, json.dumps(planned.json(), indent=1, allow_nan=False))
@@ -62,13 +70,17 @@ def perform(planned: Schedule, listen: Listener | None = None) -> bool:
         limit = None if study.max_minutes is None else started + 60 * study.max_minutes
         try:
             if todo and (jobs == 1 or multiprocessing.current_process().daemon):
-                _inline(planned, todo, limit, listen)
+                _inline(planned, todo, limit, listen, refused)
             elif todo:
-                _pooled(planned, todo, jobs, limit, listen)
+                _pooled(planned, todo, jobs, limit, listen, refused)
         except KeyboardInterrupt:
             if listen:
                 listen(Event("study", "stopped; reporting what is finished", ended=True))
-        return all((study.out / "runs" / planned.names[t] / "run.json").is_file() for t in planned.trials)
+        if refused:
+            why = [{"defense": d, "seed": s, "why": str(error)} for (d, s), error in refused.items()]
+            run.write_text(study.plan, json.dumps(planned.json() | {"refused": why}, indent=1, allow_nan=False))
+        left = [t for t in planned.trials if t not in refused]
+        return all((study.out / "runs" / planned.names[t] / "run.json").is_file() for t in left)
 
 
 def collect(out: Path, *, any_version: bool = False) -> Results:
@@ -98,7 +110,9 @@ def runs(out: Path, *, any_version: bool = False) -> Runs:
         ) from problem
 
 
-def _inline(planned: Schedule, todo: Sequence[tuple[str, int]], limit: float | None, listen: Listener | None) -> None:
+def _inline(
+    planned: Schedule, todo: Sequence[tuple[str, int]], limit: float | None, listen: Listener | None, refused: Refused
+) -> None:
     study = planned.study
     with one_thread():
         for defense, seed in todo:
@@ -112,17 +126,35 @@ def _inline(planned: Schedule, todo: Sequence[tuple[str, int]], limit: float | N
                 if listen:
                     listen(Event(label, text, done, total))
 
-            experiment.trial(
-                study.setting, planned.corpus, defense, seed, study.out,
-                calibrated=planned.calibrates((defense, seed)), any_version=study.any_version, report=report,
-            )  # fmt: skip
+            with _refusing((defense, seed), refused):
+                experiment.trial(
+                    study.setting, planned.corpus, defense, seed, study.out,
+                    calibrated=planned.calibrates((defense, seed)), any_version=study.any_version, report=report,
+                )  # fmt: skip
             if listen:
-                listen(Event(label, "done", ended=True))
+                listen(_end((defense, seed), refused))
+
+
+@contextmanager
+def _refusing(trial: tuple[str, int], refused: Refused) -> Iterator[None]:
+    """Note why a trial cannot be; without the reference nothing can."""
+    try:
+        yield
+    except REFUSALS as why:
+        if trial[0] == REFERENCE:
+            raise
+        refused[trial] = why
+
+
+def _end(trial: tuple[str, int], refused: Refused) -> Event:
+    text = f"refused: {refused[trial]}" if trial in refused else "done"
+    return Event(f"{trial[0]}, seed {trial[1]}", text, ended=True)
 
 
 def _pooled(
-    planned: Schedule, todo: Sequence[tuple[str, int]], jobs: int, limit: float | None, listen: Listener | None
-) -> None:
+    planned: Schedule, todo: Sequence[tuple[str, int]], jobs: int, limit: float | None, listen: Listener | None,
+    refused: Refused,
+) -> None:  # fmt: skip
     """Models first, then the references that give every number its scale, then the rest: an "
     "early end leaves an answer."""
     study = planned.study
@@ -141,7 +173,8 @@ def _pooled(
             for future in done:
                 job = waiting.pop(future)
                 try:
-                    future.result()
+                    with _refusing(job if isinstance(job, tuple) else (REFERENCE, job), refused):
+                        future.result()
                 except BrokenProcessPool as problem:
                     raise RunError(
                         "a worker process ended without a word, usually for want of memory; "
@@ -153,7 +186,7 @@ def _pooled(
                     for trial in ready:
                         waiting[pool.submit(_trial, *trial, planned.calibrates(trial))] = trial
                 elif listen:
-                    listen(Event(f"{job[0]}, seed {job[1]}", "done", ended=True))
+                    listen(_end(job, refused))
             if limit is not None and time.monotonic() > limit:
                 raise KeyboardInterrupt
     except BaseException:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from privet.cli.options import (
     AnyVersion,
@@ -116,8 +117,8 @@ def audit(
     failures = [sentence for gate in conditions for sentence in gates.check(gate, answer.results)]
     for sentence in failures:
         err.print(f"[red]failed[/] {sentence}", highlight=False, soft_wrap=True)
-    if failures:
-        raise typer.Exit(3)
+    if failures or answer.results.refused:
+        raise typer.Exit(3 if failures else 2)
 
 
 def show(answer: Answer, as_json: bool) -> None:
@@ -131,6 +132,8 @@ def show(answer: Answer, as_json: bool) -> None:
     # A file or a pipe has no width of its own: take enough that attack and flags stand in the row.
     wide = None if (sys.stderr if as_json else sys.stdout).isatty() else PIPED
     Console(stderr=as_json, width=wide).print(tables.console(answer.results))
+    for sentence in answer.results.refused:
+        err.print(f"[red]refused[/] {escape(sentence)}", highlight=False, soft_wrap=True)
     if answer.results.unfinished:
         err.print(
             f"[yellow]unfinished[/] {len(answer.results.unfinished)} trials are missing; the same command goes on "

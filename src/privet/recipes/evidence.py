@@ -79,7 +79,7 @@ class Evidence:
         on aux_val over all attacks."""
         finished = self.runs(key).of(defense)
         if not finished:
-            raise RunError(f"{key}: no trial of {defense} is finished; run the same command again to finish it")
+            raise self._lacking(key, defense)
         if attacker == "fresh":
             name = self.runs(key).headline(defense, goal, metric)
         else:
@@ -109,7 +109,7 @@ class Evidence:
         """What each seed's trial recorded under a name, such as payload_bytes, edge_macs or fit."""
         finished = self.runs(key).of(defense)
         if not finished:
-            raise RunError(f"{key}: no trial of {defense} is finished; run the same command again to finish it")
+            raise self._lacking(key, defense)
         found = [run.record["results"].get(name) for run in finished]
         if any(value is None for value in found):
             raise RunError(f"{key}: the trials of {defense} hold no {name}")
@@ -124,11 +124,18 @@ class Evidence:
         """The name of the data set of a study."""
         return str(self.runs(key).plan["data"]["name"])
 
+    def _lacking(self, key: str, defense: str) -> RunError:
+        """Why there is no trial of a defense."""
+        why = [str(r["why"]) for r in self.runs(key).plan.get("refused", ()) if r["defense"] == defense]
+        if why:
+            return RunError(f"{key}: {defense} was refused: {why[0]}")
+        return RunError(f"{key}: no trial of {defense} is finished; run the same command again to finish it")
+
     def _arm(self, key: str, defense: str, goal: str, name: str, metric: str) -> Arm:
         runs, table = self.runs(key), f"table/{goal}/{name}/{metric}"
         own = {s: runs.runs[defense, s] for s in runs.seeds if (defense, s) in runs.runs}
         if not own:
-            raise RunError(f"{key}: no trial of {defense} is finished; run the same command again to finish it")
+            raise self._lacking(key, defense)
         tables = {s: np.asarray(run.arrays[table], np.float64) for s, run in own.items() if table in run.arrays}
         if not tables:
             raise RunError(f"{key}: {defense} was not scored by {metric} of {name} on {goal}")

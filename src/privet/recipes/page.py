@@ -92,7 +92,9 @@ def cautions(done: Reproduction) -> list[str]:
     if done.grid.as_published:
         said.append("As published: the paper's own architecture, optimizer and epochs.")
     for key, runs in done.evidence.studies.items():
-        wanted = len(runs.plan["trials"])
+        refused = [r for r in runs.plan.get("refused", ()) if (r["defense"], r["seed"]) not in runs.runs]
+        said += [f"{key}: {r['defense']}, seed {r['seed']}, was refused: {r['why']}." for r in refused]
+        wanted = len(runs.plan["trials"]) - len(refused)
         if len(runs.runs) < wanted:
             said.append(f"{key}: {wanted - len(runs.runs)} of {wanted} trials are not finished; run the command again.")
         if any(

@@ -18,6 +18,8 @@ def cautions(view: View) -> list[str]:
     r, said = view.results, []
     if r.unfinished:
         said.append(f"Not all trials ended ({len(r.unfinished)} noted below): some defenses stand on fewer seeds.")
+    if r.refused:
+        said.append(f"{len(r.refused)} trials were refused: see below why.")
     if len(r.seeds) == 1:
         said.append("One seed only: the intervals hold the chance of the victims, not that of training.")
     if r.effort == "quick":

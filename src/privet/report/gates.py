@@ -94,8 +94,8 @@ def check(gate: Gate, results: Results) -> list[str]:
         raise SpecError(f"--fail-if {gate.text!r} asks for {metric}, which this audit did not measure there")
     defended = [r for r in judged if r.defense != results.defenses[0]] or judged
     failures = (
-        [f"{gate.text}: the study is not finished ({len(results.unfinished)} trials are missing)"]
-        if results.unfinished
+        [f"{gate.text}: the study is not finished ({missing} trials are missing)"]
+        if (missing := len(results.unfinished) + len(results.refused))
         else []
     )
     for row in defended:

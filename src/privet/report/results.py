@@ -110,6 +110,7 @@ class Results:
     digest: str  # over results only
     left_out: dict[str, str] = field(default_factory=dict)  # attack -> why the threat does not grant it
     bounds: tuple[Bound, ...] = ()  # on every attacker, for the defenses whose payload has few bits
+    refused: tuple[str, ...] = ()  # trials that could not be, each with its reason, as sentences
     groups: tuple[Analysis, ...] = ()  # per attribute and defense: who is served worse, who is exposed
 
 

@@ -55,6 +55,7 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
         reconstructions={d: p[1] for d, p in drawn.items() if p},
         reconstruction_by={d: p[0] for d, p in drawn.items() if p},
         unfinished=_unfinished(plan, finished),
+        refused=tuple(f"{r['defense']}, seed {r['seed']}: {r['why']}" for r in _refused(plan, finished)),
         seconds=float(sum(r.record["seconds"] for r in finished.values())),
         versions=dict(runs.first.record["versions"]),
         digest=_digest(finished),
@@ -179,7 +180,13 @@ def _guarantee(run: Run) -> str:
 
 
 def _unfinished(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> tuple[str, ...]:
-    return tuple(f"{d}, seed {s}" for d in plan["defenses"] for s in plan["seeds"] if (d, s) not in finished)
+    refused = {(r["defense"], r["seed"]) for r in _refused(plan, finished)}
+    trials = [(d, s) for d in plan["defenses"] for s in plan["seeds"]]
+    return tuple(f"{d}, seed {s}" for d, s in trials if (d, s) not in finished and (d, s) not in refused)
+
+
+def _refused(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> list[dict[str, Any]]:
+    return [r for r in plan.get("refused", ()) if (r["defense"], r["seed"]) not in finished]
 
 
 def _digest(finished: dict[tuple[str, int], Run]) -> str:
