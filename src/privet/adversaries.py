@@ -118,6 +118,18 @@ class Adversaries:
         found = {one.column: one.network.eval() for one in reversed(self.all)}
         return {name: found[column] for column, name in enumerate(names)}
 
+    def put_back(self, networks: Sequence[nn.Module]) -> None:
+        """Networks of an earlier epoch in place of those there are; nothing is to be learned after it."""
+        for one, network in zip(self.all, networks, strict=True):
+            one.network = network
+
+    def probes(self) -> list[Adversary]:
+        """For each attribute an adversary of the first architecture, with fresh weights of its own."""
+        found = [copy.copy(one) for one in {a.column: a for a in reversed(self.all)}.values()]
+        for one in found:
+            one.renew()
+        return found
+
     def begin(self, epoch: int) -> None:
         """Start afresh where this epoch (0, 1, ...) says so."""
         if self.renewed and epoch and epoch % self.renewed == 0:

@@ -11,23 +11,19 @@ client never hears of the adversaries, and no network is run through twice.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privet.adversaries import Adversaries, Adversary, cross_entropy
+from privet.adversaries import Adversaries, cross_entropy
 from privet.channels import Masked, soft_mask, straight_through
-from privet.joint import VAL_BATCH, Batch, Examples, Game, Owner
-from privet.train import Effort, batches
+from privet.joint import Batch, Game
 
 Mode = Literal["ste", "soft", "gumbel"]
 CLIP = 1.0
-PROBED = 8  # epochs that a fresh probe learns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,37 +80,3 @@ class Filtering(Game):
         if self.mode == "gumbel":
             scores = scores - torch.rand_like(scores).clamp(1e-9, 1 - 1e-7).log().neg().log()
         return straight_through(scores, keep, self.temperature)
-
-
-@torch.no_grad()
-def represented(game: Game, rows: Examples) -> Tensor:
-    """z' [N, ...] of some examples, as it will be sent, in eval mode."""
-    for player in game.players:
-        player.eval()
-    return torch.cat([game.encode(rows.batch(slice(i, i + VAL_BATCH)).x)[0] for i in range(0, len(rows), VAL_BATCH)])
-
-
-def judged(game: Filtering, owner: Owner, effort: Effort, generator: np.random.Generator) -> float:
-    """(1 - alpha) CE(h(z'), y) - alpha credit on task_val, where the credit is what probes with fresh weights leave,
-    which learn a few epochs on task_train: an adversary that was trained beside the filter is the last to ask."""
-    z, held = (represented(game, rows) for rows in (owner.train, owner.val))
-    with torch.no_grad():
-        task = float(cross_entropy(game.server.eval()(held), owner.val.y.to(held.device)))
-    earned = []
-    for one in {a.column: a for a in reversed(game.adversaries.all)}.values():
-        probe = afresh(one)
-        for _ in range(PROBED):
-            for index in batches(len(z), effort.batch, generator):
-                probe.learn(z[index], owner.train.s[index].to(z.device))
-        probe.network.eval()
-        with torch.no_grad():
-            nats = float(probe.credit(held, owner.val.s.to(held.device))[1])
-        earned.append(min(nats, probe.prior))
-    return (1 - game.alpha) * task - game.alpha * sum(earned) / len(earned)
-
-
-def afresh(one: Adversary) -> Adversary:
-    """The same adversary with fresh weights of its own."""
-    fresh = copy.copy(one)
-    fresh.renew()
-    return fresh

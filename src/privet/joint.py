@@ -27,6 +27,8 @@ from privet.split import Split
 from privet.train import Effort, Progress, batches, channels_last, inputs
 
 WARM_UP = 5
+FRESH = 1e-2  # the rate of a fresh network beside trained ones
+PROBED = 8  # epochs that a fresh probe learns
 VAL_BATCH = 256
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -145,14 +147,13 @@ class Owner:
 class Game:
     """Who learns what. `encode` maps x to z' and to the penalty of this representation (0 where there is none);
     `players` are in training mode while they learn, and the state of their best epoch is kept: that of the lowest
-    objective on task_val, or of the lowest answer of `judge` where one is given."""
+    objective on task_val, in which adversaries with fresh weights stand for those that were trained beside it."""
 
     encode: Encode
     server: nn.Module
     players: tuple[nn.Module, ...]
     adversaries: Adversaries | None = None
     gamma: float = 0.0
-    judge: Callable[[], float] | None = None
 
     def learn(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
         """The adversaries' steps, then the players', on the same z'."""
@@ -187,11 +188,11 @@ def adam(
 ) -> torch.optim.Adam:
     """Adam at the rate that all of these methods share. Logarithms of noise scales learn a hundred times as fast: they
     have several units to go where weights have hundredths, and an effort may be a few hundred steps. A fresh network
-    beside trained ones learns ten times as fast, for the same reason."""
+    beside trained ones learns at 1e-2, for the same reason."""
     groups: list[dict[str, Any]] = [{"params": [p for network in networks for p in network.parameters()]}]
-    for module, faster in ((noise, 100), (fresh, 10)):
+    for module, own in ((noise, 100 * rate), (fresh, max(FRESH, rate))):
         if module is not None:
-            groups.append({"params": list(module.parameters()), "lr": faster * rate})
+            groups.append({"params": list(module.parameters()), "lr": own})
     return torch.optim.Adam([group for group in groups if group["params"]], lr=rate, fused=True)
 
 
@@ -203,7 +204,8 @@ def play(
     `effort.task_epochs` epochs with Adam's rate divided by ten after 40 % and 80 % of them (Samragh et al. 2021, 5.1,
     scaled to the effort). Adversaries first learn alone, for at most 5 epochs; then, batch by batch, they take five
     steps and the players one; their own rate stays. The epoch kept is the one with the lowest objective on task_val
-    among those at the lowest rate: earlier ones are better only because the game has not been played.
+    among those at the lowest rate (earlier ones are better only because the game has not been played), by `judged`
+    where adversaries play; they are put back into that epoch as well.
 
     Raises SpecError where the losses stop being numbers.
     """
@@ -213,7 +215,7 @@ def play(
     alone = min(WARM_UP, epochs) if game.adversaries else 0
     learners = (*game.players, *(game.adversaries.networks if game.adversaries else []))
     best, states, history = math.inf, [copy.deepcopy(p.state_dict()) for p in game.players], []
-    chosen = epochs
+    chosen, opponents = epochs, [copy.deepcopy(n) for n in (game.adversaries.networks if game.adversaries else [])]
     with channels_last(*learners):
         _mode(game, training=False)
         for epoch in range(alone):
@@ -233,17 +235,49 @@ def play(
             if not math.isfinite(history[-1]["objective"]):
                 raise SpecError(f"training came apart in epoch {epoch + 1}: a loss is not a number; lower its weights")
             last = epoch >= min(drops[1], epochs - 1)
-            value = game.judge() if game.judge and last else history[-1]["objective"]
+            if not last:
+                value = math.inf
+            elif game.adversaries is None:
+                value = history[-1]["objective"]
+            else:
+                value = judged(game, owner, effort, generator)
             if last and value <= best:
                 best, chosen = value, epoch + 1
                 states = [copy.deepcopy(p.state_dict()) for p in game.players]
+                opponents = [copy.deepcopy(n) for n in (game.adversaries.networks if game.adversaries else [])]
             if progress:
                 progress(alone + epoch + 1, alone + epochs)
     for player, state in zip(game.players, states, strict=True):
         player.load_state_dict(state)
+    if game.adversaries is not None:
+        game.adversaries.put_back(opponents)
     _mode(game, training=False)
     names = history[0] if history else ()
     return {f"task_val_{name}": [h[name] for h in history] for name in names} | {"epoch_kept": chosen, "judged": best}
+
+
+@torch.no_grad()
+def represented(game: Game, rows: Examples) -> Tensor:
+    """z' [N, ...] of some examples, as it will be sent, in eval mode."""
+    _mode(game, training=False)
+    return torch.cat([game.encode(rows.batch(slice(i, i + VAL_BATCH)).x)[0] for i in range(0, len(rows), VAL_BATCH)])
+
+
+def judged(game: Game, owner: Owner, effort: Effort, generator: np.random.Generator) -> float:
+    """The objective on task_val where the credit is what probes with fresh weights leave, which learn a few epochs on
+    task_train, as cross-entropy up to H(s): an adversary that was trained beside a defense is the last to ask."""
+    assert game.adversaries is not None
+    z, held = (represented(game, rows) for rows in (owner.train, owner.val))
+    earned = []
+    for probe in game.adversaries.probes():
+        for _ in range(PROBED):
+            for index in batches(len(z), effort.batch, generator):
+                probe.learn(z[index], owner.train.s[index].to(z.device))
+        probe.network.eval()
+        with torch.no_grad():
+            nats = float(probe.credit(held, owner.val.s.to(held.device))[1])
+        earned.append(min(nats, probe.prior))
+    return _judge(game, owner.val, (nullcontext,), sum(earned) / len(earned))["objective"]
 
 
 def _mode(game: Game, *, training: bool) -> None:
@@ -262,8 +296,11 @@ def _teach(game: Game, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def _judge(game: Game, val: Examples, views: Sequence[Callable[[], AbstractContextManager[Any]]]) -> dict[str, float]:
-    """Mean objective, accuracy and, where there is one, the adversary's cross-entropy (nats) on task_val, eval mode."""
+def _judge(
+    game: Game, val: Examples, views: Sequence[Callable[[], AbstractContextManager[Any]]], earned: float | None = None
+) -> dict[str, float]:
+    """Mean objective, accuracy and, where there is one, the adversary's cross-entropy (nats) on task_val, eval mode;
+    with `earned` in place of what the adversaries' failure is worth."""
     _mode(game, training=False)
     for network in game.adversaries.networks if game.adversaries else ():
         network.eval()
@@ -272,7 +309,10 @@ def _judge(game: Game, val: Examples, views: Sequence[Callable[[], AbstractConte
         with view():
             for start in range(0, len(val), VAL_BATCH):
                 batch = val.batch(slice(start, start + VAL_BATCH))
-                loss, seen = game.objective(batch, *game.encode(batch.x))
+                z, penalty = game.encode(batch.x)
+                loss, seen = game.objective(batch, z, penalty)
+                if earned is not None and game.adversaries is not None:
+                    loss = loss + game.gamma * (game.adversaries.credit(z, batch.s)[0] - earned)
                 sums["objective"] += float(loss) * len(batch.y) / len(val)
                 sums["accuracy"] += float(seen["right"]) / max(1, int((val.y >= 0).sum()))
                 if game.adversaries is not None:

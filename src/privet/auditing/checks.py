@@ -131,6 +131,11 @@ FLAGS = {
         "The noise does not stand at the loss of accuracy that the name of this defense says, so it matches nothing.",
         "Read the drop that was reached in the run's record; ask for another one, or raise tolerance.",
     ),
+    "hardly_dynamic": Flag(
+        "the learned filter gives more than ten people of task_val the same mask, on average",
+        "It says that it chooses for each example, and it chooses nearly the same for everybody.",
+        "Read it as one learned set of channels; a higher temperature lets it tell people apart.",
+    ),
     "nothing_removed": Flag(
         "the payload has as many values as the representation, or more",
         "No dimension of the representation is removed: an adversary may recover it whole.",

@@ -10,7 +10,7 @@ takes five steps and the network one. Rows whose hidden label is missing teach t
 Deviations: CE(a, s) counts up to the entropy of s, so that confusing the adversary beyond chance earns nothing and the
 objective has a minimum. The network given is trained already and goes on from there, for the effort's epochs. The
 adversary's rate is not lowered with the network's. The epoch kept is the one with the lowest objective on task_val
-among those at the lowest rate.
+among those at the lowest rate, where adversaries with fresh weights stand for the trained one.
 """
 
 from __future__ import annotations

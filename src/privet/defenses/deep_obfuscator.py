@@ -14,13 +14,13 @@ Deviations: SSIM (Wang et al. 2004) at one scale, where the paper measures at se
 not hold; its Gaussian window is of 11 px, 7 where the shorter side has at most 16, and the largest odd one that fits
 below 7. The credits' ends are ours. The decoder is a light sub-pixel one that standardizes z, so that shrinking z hides
 nothing. The network given is trained already and goes on from there. The epoch kept is the one with the lowest
-objective on task_val among those at the lowest rate.
+objective on task_val among those at the lowest rate, where adversaries with fresh weights stand for the trained one.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import numpy as np
@@ -100,7 +100,8 @@ class DeepObfuscator:
         why = "two opponents were fooled during training; what fresh ones learn is measured by attack"
         log |= {"attribute": "/".join(hidden), "prior_nats": adversaries.prior}
         log |= {"chance_ssim": chance, "task_val_ssim": game.drawn(owner.val)}
-        return Defended.of(split, RawObfuscator(split.shape), why, **log)
+        found = Defended.of(split, RawObfuscator(split.shape), why, **log)
+        return replace(found, cotrained=adversaries.first(hidden))
 
 
 class Painter:

@@ -10,13 +10,15 @@ The filter decides for every example on its own and looks at nothing else, so a 
 client hears of the target alone, with M held fixed (`shield=false` lets the adversaries' gradient through, and
 `through=true` that of the target through the filter). `hide` says what the failure
 of an adversary is worth (`privet.adversaries`), `attribute=race/age` hides several at once, `adversaries=3` trains
-against three architectures for each, which start afresh every ten epochs.
+against three architectures for each; adversaries start afresh every ten epochs. `learn=false` is a control: the filter
+stays as it was drawn, and what is hidden then is hidden by pruning and by training behind it.
 
 Deviations: the masks are really hard, with a straight-through gradient (`mode=ste`; `gumbel` adds noise to the scores
 while it learns, `soft` begins with soft masks): as written, and as released, a thresholded mask teaches the filter
 nothing, and a soft one leaks what it scales down. Scores are standardized for each example, so that the temperature
-(1/30, as released) has a fixed meaning. The network given is trained already, which is the warm start; the filter is
-fresh and learns ten times as fast. The adversary takes five steps to one; the filter's gradient is clipped at 1.
+has a fixed meaning; it is 1, because at 1/30, as released, only channels near the threshold hear anything, and nearly
+everybody ends with the same mask. The network given is trained already, which is the warm start; the filter is
+fresh and learns at 1e-2. The adversary takes five steps to one; the filter's gradient is clipped at 1.
 Target and filter share the server's pass, in training mode. An adversary's error counts up to the entropy of s. The
 epoch kept is chosen by fresh probes on task_val. The filter reads z, never x, and is a few small layers. Kept channels
 are not rescaled. Tokens go without a mask: the server reads those that came.
@@ -40,13 +42,14 @@ from privet.data.corpus import Corpus
 from privet.defense import Defended, Obfuscator, Progress
 from privet.defenses.none import RawObfuscator
 from privet.errors import CutError, SpecError
-from privet.filtering import Filtering, Mode, judged
+from privet.filtering import Filtering, Mode
 from privet.split import Split
 from privet.train import Effort
 
 HOT, COLD = 1.0, 1 / 30
 WARMING = 0.4  # of the epochs, under mode=soft
 RENEWED = 10
+ALIKE = 10  # people to a mask beyond which a filter hardly tells them apart
 WHY = "a learned mask promises nothing; it fooled the adversaries it met, and a fresh one is asked in the audit"
 
 
@@ -56,6 +59,7 @@ class Disco:
     empty) with weight `alpha`."""
 
     trains_edge: ClassVar[bool] = True
+    dynamic: ClassVar[bool] = True
     summary: ClassVar[str] = "a learned filter picks the channels to prune, for every example, to hide an attribute"
     adaptive: ClassVar[str] = (
         "it fooled the adversaries it was trained beside, and which channels came tells as well: fresh attackers of "
@@ -66,11 +70,12 @@ class Disco:
     attribute: str = ""
     hide: Hide = "error"
     mode: Mode = "ste"
-    temperature: float = COLD
+    temperature: float = HOT
     prune: Prune = "channels"
     adversaries: int = 1
     shield: bool = True
     through: bool = False
+    learn: bool = True
     rate: float = RATE
     dtype: Literal["float16", "float32"] = "float16"
 
@@ -123,19 +128,20 @@ class Disco:
             )  # fmt: skip
             epochs: list[int] = []
             game = self._game(split, learned, chooser, adversaries, lambda: self._heat(len(epochs), effort.task_epochs))
-            game = replace(game, judge=lambda: judged(game, owner, effort, generator))
 
             def epoch() -> AbstractContextManager[Any]:
                 epochs.append(1)
                 return nullcontext()
 
-            plan = joint.Plan(joint.adam(*game.players[:-1], fresh=chooser, rate=self.rate), epoch)
+            fresh = chooser if self.learn else None
+            plan = joint.Plan(joint.adam(*game.players[:-1], fresh=fresh, rate=self.rate), epoch)
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         chooser.requires_grad_(False)
         log |= {"attribute": "/".join(hidden), "prior_nats": adversaries.prior, "kept": keep}
         log |= masks(split, learned, owner.val) | telling(split, axis, owner)
         found = Defended.of(where, self.shipped(learned, keep), WHY, **log)
-        return replace(found, cotrained=adversaries.first(hidden))
+        static = self.dynamic and log.get("masks", 2) * ALIKE < log.get("people", 0)
+        return replace(found, cotrained=adversaries.first(hidden), flags=("hardly_dynamic",) if static else ())
 
     def chooser(self, shape: tuple[int, ...], axis: int) -> nn.Module:
         """What scores the channels: z [B, *shape] to [B, C]."""

@@ -12,12 +12,13 @@ Deviations: the paper trains one adversary; `adversaries` takes up to three arch
 of which is the server's with another head. It learns alone for 5 epochs; then, on every batch, it takes five steps and
 the network one. Where the values of s are not equally frequent, the target of equal shares is further than hiding s
 asks for (`disco:hide=prior` has the other). The network given is trained already and goes on from there. The epoch kept
-is the one with the lowest objective on task_val among those at the lowest rate.
+is the one with the lowest objective on task_val among those at the lowest rate; there the cross-entropy of adversaries
+with fresh weights, up to H(s), stands for the entropy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -83,6 +84,7 @@ class MaxEnt:
             plan = joint.Plan(joint.adam(split.edge, split.server))
             log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
         why = "an adversary was left undecided during training; what a fresh one learns is measured by attack"
-        return Defended.of(
+        found = Defended.of(
             split, RawObfuscator(split.shape), why, attribute="/".join(hidden), prior_nats=adversaries.prior, **log
         )
+        return replace(found, cotrained=adversaries.first(hidden))

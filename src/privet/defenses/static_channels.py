@@ -31,7 +31,7 @@ class FreeScores(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.scores = nn.Parameter(torch.randn(1, channels))
+        self.scores = nn.Parameter(0.1 * torch.randn(1, channels))  # standardized below: a small start is a fast one
 
     def forward(self, z: Tensor) -> Tensor:
         return standardized(self.scores).expand(len(z), -1)
@@ -42,6 +42,7 @@ class StaticChannels(Disco):
     """Prune the share `ratio` of the channels, the same for everybody, chosen in training to hide `attribute` (the
     first hidden one where empty) with weight `alpha`."""
 
+    dynamic: ClassVar[bool] = False
     summary: ClassVar[str] = "one learned set of channels is pruned for everybody, to hide an attribute"
     adaptive: ClassVar[str] = (
         "the kept channels are known and travel as they are, and were chosen against the adversaries met in training: "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from privet.recipes.claims import Recipe
 
-FRAME = {"claims", "commitment", "curves", "evidence", "page", "reading", "reproduce"}  # files that belong to no paper
+FRAME = {"claims", "commitment", "curves", "evidence", "frontier", "page", "reading", "reproduce"}  # files of no paper
 
 
 def names() -> tuple[str, ...]:
