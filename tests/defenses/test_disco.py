@@ -139,7 +139,7 @@ def test_what_the_filter_learned_serves_the_target() -> None:
         for learn in (True, False)
     )
     assert right(trained, data) > right(drawn, data) + 0.05
-    before = {name: p for name, p in trained.obfuscator.chooser.named_parameters()}
+    before = dict(trained.obfuscator.chooser.named_parameters())
     after = dict(drawn.obfuscator.chooser.named_parameters())
     assert any(not torch.equal(before[name], after[name]) for name in before)
 

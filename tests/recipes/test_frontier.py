@@ -18,7 +18,8 @@ from privet.recipes.evidence import Evidence
 KEY = "digits/trade"
 RAW, FLOOR, MAJORITY = 0.8, 0.1, 0.5
 DISCO = tuple(f"disco:ratio={r}" for r in (0.5, 0.75, 0.9))
-RANDOM = tuple(f"random_channels:ratio={r}" for r in (0.5, 0.75, 0.9))
+CONTROL = tuple(f"disco:ratio={r},alpha=0" for r in (0.5, 0.75, 0.9))
+RANDOM = tuple(f"random_channels:ratio={r},train=both" for r in (0.5, 0.75, 0.9))
 
 
 def known(disco: dict[str, tuple[float, float]], random: dict[str, tuple[float, float]] | None = None) -> Known:
@@ -54,14 +55,6 @@ def test_a_coin_reaches_what_its_formula_says() -> None:
     assert found.low < found.mean < found.high
 
 
-def test_points_are_chosen_on_the_owners_and_the_adversarys_people() -> None:
-    """The best pair on task_val and aux_val, though the victims would choose another."""
-    made = known({DISCO[0]: (0.9, 0.3), DISCO[1]: (0.6, 0.7), DISCO[2]: (0.1, 0.2)})
-    assert frontier.best(cast(Evidence, made), KEY, DISCO, "digit", 2) == [DISCO[0], DISCO[1]]
-    made.values[KEY, DISCO[2], "y"], made.values[KEY, DISCO[2], "digit"] = 0.98, FLOOR
-    assert frontier.best(cast(Evidence, made), KEY, DISCO, "digit", 2) == [DISCO[0], DISCO[1]]
-
-
 def test_no_scale_where_raw_z_has_nothing() -> None:
     made = known({DISCO[0]: (0.9, 0.4)})
     made.values[KEY, "none", "digit"] = FLOOR
@@ -73,10 +66,19 @@ def test_the_claim_compares_equally_many_points_with_a_coin() -> None:
     def made(sign: float) -> Known:
         shift = 0.12 * sign
         disco = {d: (u + shift, p + shift) for d, (u, p) in zip(DISCO, LINE.values(), strict=True)}
-        return known(disco, dict(list(LINE.items())[:2]))
+        return known(disco | dict(zip(CONTROL, LINE.values(), strict=True)), LINE)
 
-    both(lambda sign: (m.beats_coin(DIGITS), made(sign)))
+    for measure in (m.beats_coin(DIGITS), m.beats(DIGITS, "alpha = 0"), m.beats(DIGITS, "random")):
+        both(lambda sign, measure=measure: (measure, made(sign)))
     said = m.beats_coin(DIGITS)[1](cast(Evidence, made(1)), "fresh")
-    assert said.startswith("2 points each: learned for each 0.5")
-    assert "random 0.31" in said  # .25 x .25 + .5 x .5
-    assert said.endswith("coin 0.33")
+    assert said.startswith("3 points each: learned for each 0.")
+    assert "alpha = 0 0.37, random 0.37" in said or "alpha = 0 0.38, random 0.38" in said
+    assert said.endswith("coin 0.38")
+    fewer = made(1)
+    for table in (fewer.values, fewer.facts):
+        for name in [n for n in table if n[1] == CONTROL[0]]:
+            del table[name]
+    with pytest.raises(RunError, match=r"\[2, 3\] operating points"):
+        m.beats_coin(DIGITS)[0](cast(Evidence, fewer), "fresh")
+    with pytest.raises(RunError, match="'learned once' was not run"):
+        m.beats(DIGITS, "learned once")[0](cast(Evidence, made(1)), "fresh")

@@ -5,13 +5,12 @@
     hypervolume = area of the union of [0, U] x [0, P] over the points
 
 A coin that sends raw z or nothing lies on U + P = 1, and K of its points reach K / (2 (K + 1)). More points reach more,
-by chance alone, so all methods get equally many; which ones is decided on task_val and aux_val.
+by chance alone, so only sets of equally many are to be compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 
@@ -56,21 +55,6 @@ def volume(evidence: Evidence, key: str, defenses: Sequence[str], hidden: str, a
         return np.array([hypervolume(list(zip(u, p, strict=True))) for u, p in zip(us.T, ps.T, strict=True)])
 
     return combine([u for u, _ in pairs] + [p for _, p in pairs], area)
-
-
-def best(evidence: Evidence, key: str, defenses: Sequence[str], hidden: str, count: int) -> list[str]:
-    """The `count` operating points with the largest hypervolume by accuracy on task_val and the strongest attack's
-    score on aux_val, each against raw z: victims have no say."""
-
-    def seen(defense: str) -> tuple[float, float]:
-        scores = [s[hidden].values() for s in evidence.fact(key, defense, "selection")]
-        right = float(np.mean(evidence.fact(key, defense, "task_val_accuracy")))
-        return right, float(np.mean([max(found["accuracy"] for found in one) for one in scores]))
-
-    kept, told = seen("none")
-    reached = {d: (seen(d)[0] / max(kept, 1e-9), 1 - seen(d)[1] / max(told, 1e-9)) for d in defenses}
-    chosen = max(combinations(defenses, count), key=lambda some: hypervolume([reached[d] for d in some]))
-    return list(chosen)
 
 
 def coin(count: int) -> float:

@@ -4,7 +4,8 @@ The paper trains a ResNet-18 on FairFace from scratch and prints the accuracy of
 the filter: that is the verdict "as published", and an audit asks fresh ones. Its cut "after six convolutions" lies
 inside a residual block, where no cut is legal; ours is the last convolution of a small network, with the earlier ones
 beside it. In place of FairFace stand UTKFace (both directions), CelebA and CIFAR-10. Operating points ("equal target
-accuracy") cost at most two points on task_val, and are chosen on aux_val; victims have no say."""
+accuracy") cost at most two points on task_val, and are chosen on aux_val; victims have no say. Every study holds the
+control: the same pruning and training without hiding."""
 
 from privet.recipes.claims import Paper
 from privet.recipes.disco.assertions import CLAIMS
