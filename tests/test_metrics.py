@@ -247,10 +247,16 @@ def test_what_is_not_a_posterior_is_refused(name: str) -> None:
 # ---------------------------------------------------------------------------------------------------- single numbers
 
 
-def test_collapse() -> None:
-    assert metrics.collapse(np.eye(3)[[0, 0, 0, 2]]) == 0.75
-    with pytest.raises(DataError):
-        metrics.collapse(np.zeros((0, 3)))
+def test_collapsed() -> None:
+    even = np.arange(20) % 2
+    assert metrics.collapsed(np.zeros(20, int), even) == 0
+    assert metrics.collapsed(np.where(np.arange(20) < 17, 1, 0), even) == 1
+    assert metrics.collapsed(np.where(np.arange(20) < 16, 1, 0), even) is None, "80 % and not more"
+    skewed = np.where(np.arange(20) < 18, 0, 1)
+    assert metrics.collapsed(skewed, skewed) is None, "right about everybody"
+    assert metrics.collapsed(np.zeros(20, int), np.zeros(20, int)) is None
+    with pytest.raises(DataError, match="not labels of the same people"):
+        metrics.collapsed(np.zeros(0, int), np.zeros(0, int))
 
 
 @pytest.mark.parametrize(("n", "area"), [(5, 0.375), (10, 0.444), (20, 0.474), (100, 0.495)])

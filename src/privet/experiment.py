@@ -80,7 +80,11 @@ def trial(
     evidence = audit.attack(
         observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
     )
-    evidence.arrays |= audit.aside(defended, observed, corpus, threat, effort=effort, seed=seed, device=setting.device)
+    evidence.arrays |= audit.cotrained(defended, observed, setting.device)
+    masks = audit.by_mask(observed, corpus, threat, effort=effort, seed=seed)
+    evidence.arrays |= masks.arrays
+    for attribute, scores in masks.selection.items():
+        evidence.selection.setdefault(attribute, {}).update(scores)
     truth = _truth(corpus, observed)
     if observed.messages is not None:
         truth["victim/messages"] = observed.messages

@@ -26,6 +26,7 @@ CHUNK = 1 << 20  # numbers of one picture batch held as float64 at a time
 CLIP = 1e-6  # the smallest probability that `bits` charges for
 FEWEST = 20  # people an attacker must speak about before his precision counts
 PRECISION = 0.95
+COLLAPSED, MOST = 0.8, 0.5  # of all people, and of those who do not hold it, for whom one value is named
 ROUND = 1e-9  # slack for comparing sums of weights
 
 
@@ -265,11 +266,14 @@ def _checked(p: Array, s: Array, weights: Array) -> tuple[Floats, Array, Floats]
 # ---------------------------------------------------------------------------------------------------- single numbers
 
 
-def collapse(p: Array) -> float:
-    """Largest share of one predicted class among p [N, K]: 1 says that the attack always answers the same."""
-    if p.ndim != 2 or p.size == 0:
-        raise DataError(f"p has shape {p.shape}; give posteriors [N, K] of at least one example")
-    return float(np.bincount(p.argmax(axis=1)).max() / len(p))
+def collapsed(named: Array, s: Array) -> int | None:
+    """The value that an attack names for more than 80 % of the people, and for most of those who do not hold it; None
+    where it does not. named, s: [N] labels in 0..K-1. Naming 85 % where 85 % hold the value is no collapse."""
+    if named.shape != s.shape or named.size == 0:
+        raise DataError(f"named {named.shape} and s {s.shape} are not labels of the same people; give [N] of both")
+    top = int(np.bincount(named).argmax())
+    said, others = named == top, s != top
+    return top if said.mean() > COLLAPSED and others.any() and said[others].mean() > MOST else None
 
 
 def hypervolume(points: Sequence[tuple[float, float]]) -> float:

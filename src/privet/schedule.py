@@ -18,8 +18,9 @@ from privet import cost, data, experiment, models, run
 from privet import defense as defenses
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
-from privet.errors import CutError, DataError, SpecError
+from privet.errors import CutError, DataError, RunError, SpecError
 from privet.experiment import REFERENCE, Setting
+from privet.joint import hidden_attributes
 from privet.split import Cut, cuts, split
 from privet.train import Effort, inputs, one_thread
 
@@ -125,6 +126,8 @@ def draw_up(study: Study, corpus: Corpus) -> Schedule:
     """Check everything that can be wrong before any time is spent, and list the trials, the undefended reference
     first."""
     experiment.check(study.setting)
+    if study.out.is_file():
+        raise RunError(f"--out {study.out} is a file; give a folder, which is made where there is none")
     for attribute in study.setting.side:
         if attribute not in corpus.classes:
             raise DataError(
@@ -141,7 +144,11 @@ def draw_up(study: Study, corpus: Corpus) -> Schedule:
     )
     halves = split(model.eval(), example, study.setting.at)
     for text in named.values():
-        defenses.check(defenses.parse(text), halves)
+        wanted = defenses.parse(text)
+        defenses.check(wanted, halves)
+        for link in getattr(wanted, "defenses", (wanted,)):
+            if hasattr(link, "attribute"):
+                hidden_attributes(corpus, link.attribute)
     trials = [(d, s) for s in range(study.seeds) for d in named.values()]
     names = {(d, s): experiment.trial_name(study.setting, corpus, d, s, (d, s) == trials[0]) for d, s in trials}
     planned = Schedule(study, corpus, trials, names)

@@ -75,7 +75,7 @@ def perform(planned: Schedule, listen: Listener | None = None, refused: Refused 
                 _pooled(planned, todo, jobs, limit, listen, refused)
         except KeyboardInterrupt:
             if listen:
-                listen(Event("study", "stopped; reporting what is finished", ended=True))
+                listen(Event("study", "stopped", ended=True))
         if refused:
             why = [{"defense": d, "seed": s, "why": str(error)} for (d, s), error in refused.items()]
             run.write_text(study.plan, json.dumps(planned.json() | {"refused": why}, indent=1, allow_nan=False))

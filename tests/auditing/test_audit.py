@@ -162,14 +162,15 @@ def test_which_values_came_is_attacked_alone(chooser: nn.Module, tells: bool) ->
     seen = audit.observe(masked(chooser), MASKED, SERVER, 0)
     assert seen.victims.masks == 6
     assert set(torch.unique(seen.victims.flat[:, :6]).tolist()) == {0.0, 1.0}
-    found = audit.aside(masked(chooser), seen, MASKED, SERVER, effort=SMALL, seed=0)
-    assert set(found) == {"mask/s/mlp_probe"}
+    found = audit.by_mask(seen, MASKED, SERVER, effort=SMALL, seed=0)
+    assert set(found.arrays) == {"mask/s/mlp_probe"}
+    assert set(found.selection["s"]) == {"mask:mlp_probe"}
     s = MASKED.victim.s["s"]
-    right = float((found["mask/s/mlp_probe"].argmax(1) == s).mean())
+    right = float((found.arrays["mask/s/mlp_probe"].argmax(1) == s).mean())
     majority = float(np.bincount(s).max() / len(s))
     assert right > 0.95 if tells else right <= majority
-    assert audit.aside(undefended(MASKED), audit.observe(undefended(MASKED), MASKED, SERVER, 0), MASKED, SERVER,
-                       effort=SMALL, seed=0) == {}  # fmt: skip
+    raw = audit.observe(undefended(MASKED), MASKED, SERVER, 0)
+    assert audit.by_mask(raw, MASKED, SERVER, effort=SMALL, seed=0) == Evidence()
 
 
 def test_tables_start_with_the_statistic_itself() -> None:

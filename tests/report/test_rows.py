@@ -72,30 +72,34 @@ def test_nothing_to_hide_has_no_scale() -> None:
     assert all("nothing_to_hide" not in r.flags for r in made(LEAKY).rows if r.metric == "accuracy")
 
 
-def test_adversaries_that_stand_aside_are_shown_and_never_selected() -> None:
-    """The co-trained one, and the mask alone: rows of their own, however good; a collapsed one is labelled."""
+def test_adversaries_that_only_some_defenses_have() -> None:
+    """The mask alone is an attack and may be the headline; the co-trained one has a row and is never selected, however
+    good; a collapsed one is labelled."""
 
     def beside(defense: str, seed: int, arrays: dict[str, Any]) -> None:
         if defense != "none":
             arrays["cotrained/s/server"] = np.tile([0.9, 0.05, 0.05], (len(CORPUS.victim), 1))
             arrays["mask/s/mlp_probe"] = np.eye(3)[CORPUS.victim.s["s"]] * 0.9 + 0.1 / 3
 
-    results = made(LEAKY, edit=beside)
+    plan, runs = study(CORPUS, LEAKY, edit=beside)
+    results = rows.results(plan, runs)
     names = {r.attack for r in results.rows if r.defense == "none" and r.attribute == "s"}
     assert names == {"mlp_probe"}
     collapsed, mask = (one(results, "gaussian:sigma=1", attack=a) for a in ("cotrained:server", "mask:mlp_probe"))
     head = one(results, "gaussian:sigma=1")
     assert head.attack == "mlp_probe"
-    assert not collapsed.headline
-    assert not mask.headline
     assert mask.value.mean == 1.0 > head.value.mean
     assert "collapsed" in collapsed.flags
     assert not {"collapsed", "below_floor"} & {*mask.flags, *head.flags}
     page = html.render(results)
-    assert "server (trained beside the defense)" in page
+    assert "server (trained beside the defense, never selected)" in page
     assert "mlp probe (which values came, nothing else)" in page
-    assert "never selected" in page
-    assert "never selected" not in html.render(made(LEAKY))
+    for (defense, _), run in runs.items():
+        if defense != "none":
+            run.record["results"]["selection"]["s"]["mask:mlp_probe"] = {"accuracy": 1.0, "bits": 1.0, "auc": 1.0}
+    selected = one(rows.results(plan, runs), "gaussian:sigma=1")
+    assert (selected.attack, selected.value.mean) == ("mask:mlp_probe", 1.0)
+    assert selected.groups is not None
 
 
 def test_one_headline_for_each_defense_attribute_and_metric() -> None:

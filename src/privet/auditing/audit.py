@@ -199,24 +199,10 @@ def owner_accuracy(defended: Defended, corpus: Corpus, seed: int, device: torch.
     return float(torch.cat(right).float().mean())
 
 
-def aside(
-    defended: Defended,
-    observed: Observed,
-    corpus: Corpus,
-    threat: Threat,
-    *,
-    effort: Effort,
-    seed: int,
-    device: torch.device | str = "cpu",
-) -> dict[str, Array]:
-    """Posteriors [N, K] of adversaries that are shown and never selected: `cotrained/ATTRIBUTE/server`, and
-    `mask/ATTRIBUTE/mlp_probe`, which reads which values came and not one of the values."""
-    return cotrained(defended, observed, device) | by_mask(observed, corpus, threat, effort=effort, seed=seed)
-
-
-def by_mask(observed: Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int) -> dict[str, Array]:
-    """What the choice of channels tells on its own: a fresh probe on the mask's bits alone."""
-    masks, found = observed.victims.masks, {}
+def by_mask(observed: Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int) -> Evidence:
+    """What the choice of values tells on its own: a fresh probe on the mask's bits alone, an attack like the others.
+    Posteriors [N, K] by `mask/ATTRIBUTE/mlp_probe`; empty where nothing is chosen for each person."""
+    masks, evidence = observed.victims.masks, Evidence()
 
     def only(view: View) -> View:
         return View(view.flat[:, :masks])
@@ -226,8 +212,10 @@ def by_mask(observed: Observed, corpus: Corpus, threat: Threat, *, effort: Effor
         draws = [only(known.train[i]) for i in range(min(COMBINED, len(known.train)))]
         material = replace(known, train=draws, val=only(known.val))
         outcome = battery.run(MlpProbe(), material, only(observed.victims), effort=effort, seed=seed)
-        found[f"mask/{attribute}/mlp_probe"] = outcome.victims.numpy()
-    return found
+        evidence.arrays[f"mask/{attribute}/mlp_probe"] = outcome.victims.numpy()
+        scores = attribute_scores(outcome.val.numpy(), known.known_val.numpy())
+        evidence.selection[attribute] = {"mask:mlp_probe": scores}
+    return evidence
 
 
 @torch.no_grad()

@@ -96,7 +96,7 @@ FLAGS = {
         "Merge values, or read accuracy and bits instead.",
     ),
     "collapsed": Flag(
-        "the attack names one value for more than 95 % of the victims although no value holds more than 90 % of them",
+        "the attack names one value for more than 80 % of the victims, and for most of those who do not hold it",
         "The adversary has collapsed to a constant; that is not evidence of hiding.",
         "Read AUC, bits and exposure, and the other attacks.",
     ),

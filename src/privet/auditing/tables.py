@@ -15,13 +15,13 @@ from privet.data.corpus import Corpus
 from privet.payload import Array
 
 TARGET = "(target)"
-ASIDE = ("cotrained", "mask")  # adversaries that are shown and never selected
+OWN = ("cotrained", "mask")  # adversaries that only some defenses have
 
 
 def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int) -> dict[str, Array]:
     """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors,
-    `table/(target)/answer/accuracy` for utility, `table/GOAL/cotrained:NAME/METRIC` and
-    `table/GOAL/mask:NAME/METRIC` for adversaries that stand aside and are never selected."""
+    `table/(target)/answer/accuracy` for utility, `table/GOAL/mask:NAME/METRIC` for an attack on the choice of
+    values alone, `table/GOAL/cotrained:NAME/METRIC` for the adversary that a defense was trained beside."""
     victim = corpus.victim
     everybody = weights(victim.groups, replicates, seed=0)
     known = victim.y >= 0
@@ -29,7 +29,7 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int
     tables = {f"table/{TARGET}/answer/accuracy": _share(answers[known] == victim.y[known], asked)}
     for key, value in evidence.arrays.items():
         kind, *rest = key.split("/")
-        if kind in ("posterior", "floor", *ASIDE) and rest[0] != "input":
+        if kind in ("posterior", "floor", *OWN) and rest[0] != "input":
             s = victim.s[rest[0]]
             people = s >= 0
             own = weights(victim.groups[people], replicates, seed=0)

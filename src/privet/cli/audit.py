@@ -57,7 +57,10 @@ def audit(
     at: At = "",
     weights: Weights = None,
     freeze: Freeze = None,
-    attack: Annotated[list[str], typer.Option(help="only these attacks [all that the threat grants]")] = [],  # noqa: B006
+    attack: Annotated[
+        list[str],
+        typer.Option(help="only these, and the one on the mask alone where there is one [all that the threat grants]"),
+    ] = [],  # noqa: B006
     threat: Annotated[str, typer.Option(help="server, eavesdropper, few_labels or repeated")] = "server",
     side: Annotated[
         list[str], typer.Option(help="attribute of a victim that the adversary knows already; repeat it")

@@ -46,9 +46,11 @@ def dependent(pool: Pool, question: Question, text: str, seed: int) -> Pool:
     size = np.min(counts[wanted > 0] / wanted[wanted > 0]) if wanted.any() else 0.0
     take = np.floor(size * wanted + 1e-9).astype(np.int64)
     if take.sum() < 50:
+        levels, found = pool.columns[name].levels, counts.sum(0)
+        rare = ", ".join(f"{str(levels[v])!r} ({int(found[v])})" for v in np.argsort(found)[:3])
         raise DataError(
             f"only {take.sum()} examples would be left at {nats:g} nats between {question.target!r} and {name!r}, "
-            f"because some of their combinations are rare; ask for another dependence"
+            f"because some of their combinations are rare; merge or drop the rarest values of {name!r}: {rare}"
         )
     rows = _thinned(y, s, take, seed)
     kept = pool.take(rows)

@@ -117,4 +117,4 @@ def _score(arrays: dict[str, Array], attribute: str, attack: str, metric: str, a
     names = [str(c) for c in runs.plan["data"]["target"]["classes"]]
     s, y = runs.first.arrays[f"victim/hidden/{attribute}"], runs.first.arrays["victim/target"]
     people = (s >= 0) & (y == names.index(among))
-    return float((arrays[f"posterior/{attribute}/{attack}"][people].argmax(1) == s[people]).mean())
+    return float((arrays[runs.posterior(attribute, attack)][people].argmax(1) == s[people]).mean())

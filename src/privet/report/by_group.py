@@ -48,9 +48,9 @@ def story(view: View, variant: Variant, found: Analysis) -> str:
         return ""
     value, gap = words.number("accuracy", found.worst.value.mean), found.gap
     said += f"{view.name(view.target)} is least often right for {found.worst.groups[0]} ({value}), "
-    said += f"**{_points(gap.value.mean)} points** below {gap.groups[-1]}"
+    lucky = gap.chance is not None and gap.value.mean <= gap.chance
+    said += f"{'' if lucky else '**'}{_points(gap.value.mean)} points{'' if lucky else '**'} below {gap.groups[-1]}"
     if gap.chance is not None:
-        lucky = gap.value.mean <= gap.chance
         said += f", {'no more' if lucky else 'more'} than the {_points(gap.chance)} that luck gives"
     said += "." if reference else f"; {_compared(gap)}."
     if found.exposure is None or found.attribute in view.failed:

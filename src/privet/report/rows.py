@@ -11,6 +11,7 @@ import numpy as np
 from privet.auditing.checks import FLAGS, Check
 from privet.auditing.estimate import Estimate
 from privet.auditing.tables import TARGET
+from privet.metrics import collapsed
 from privet.payload import Array
 from privet.report.bounds import bounds
 from privet.report.groups import Analysis, analyses
@@ -76,7 +77,7 @@ def _rows(
     common = _common_flags(runs, own, utility, len(seed_set))
     for goal in (*(h["name"] for h in runs.plan["data"]["hidden"]), INPUT):
         heads: dict[str, str] = {}
-        for attack, metric in (*runs.scores(goal), *runs.aside(defense, goal)):
+        for attack, metric in (*runs.scores(goal), *runs.own(defense, goal)):
             heads.setdefault(metric, runs.headline(defense, goal, metric))
             best = runs.headline(runs.reference, goal, metric)
             value = runs.cell(defense, goal, attack, metric)
@@ -160,9 +161,9 @@ def _adversary_flags(runs: Runs, own: list[Run], goal: str, attack: str) -> list
         raised.append("underfit")
     if goal != INPUT:
         labels = runs.first.arrays[f"victim/hidden/{goal}"]
-        top = np.bincount(labels[labels >= 0]).max() / max(1, (labels >= 0).sum())
-        named = [np.bincount(run.arrays[runs.posterior(goal, attack)].argmax(1)).max() / len(labels) for run in own]
-        raised += ["collapsed"] if max(named) > 0.95 and top <= 0.9 else []
+        known = labels >= 0
+        named = [run.arrays[runs.posterior(goal, attack)][known].argmax(1) for run in own]
+        raised += ["collapsed"] if any(collapsed(n, labels[known]) is not None for n in named if n.size) else []
     return raised
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from privet.auditing.estimate import Estimate, estimate, paired
-from privet.auditing.tables import ASIDE, TARGET
+from privet.auditing.tables import OWN, TARGET
 from privet.errors import RunError
 from privet.payload import Array
 from privet.run import Run
@@ -78,12 +78,13 @@ class Runs:
         for key in self.first.arrays:
             if key.startswith(prefix):
                 name, metric = key[len(prefix) :].rsplit("/", 1)
-                if ":" not in name:  # floors, and adversaries that stand aside, are no attacks
+                if ":" not in name:  # floors, and adversaries that only some defenses have
                     yield name, metric
 
-    def aside(self, defense: str, goal: str) -> Iterator[tuple[str, str]]:
-        """(adversary, metric) pairs of a defense that are shown beside its attacks and never selected."""
-        prefixes = tuple(f"table/{goal}/{kind}:" for kind in ASIDE)
+    def own(self, defense: str, goal: str) -> Iterator[tuple[str, str]]:
+        """(adversary, metric) pairs that only some defenses have: an attack on the mask alone, and the adversary that
+        was trained beside the defense, which is never selected."""
+        prefixes = tuple(f"table/{goal}/{kind}:" for kind in OWN)
         for key in self.of(defense)[0].arrays:
             if key.startswith(prefixes):
                 name, metric = key[len(f"table/{goal}/") :].rsplit("/", 1)

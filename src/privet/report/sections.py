@@ -106,7 +106,6 @@ def leakage(view: View, attribute: str) -> dict[str, Any]:
         "broken": view.failed.get(attribute, ()),
         "empty": base is not None and nothing_to_hide(base),
         "attacks": _attacks(view, attribute, metrics),
-        "aside": any(":" in r.attack for v in view.variants for r in view.rows(v, attribute)),
         "metrics": [heading(m) for m in metrics],
     }
 

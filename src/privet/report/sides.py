@@ -15,12 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from privet.auditing.estimate import FEW, Estimate, estimate
-from privet.metrics import wilson
+from privet.metrics import collapsed, wilson
 from privet.report.chances import Chance
 from privet.report.crowds import Crowd, Floats, Guesses, Ints, Mask
-
-COLLAPSED = 0.8  # share of the people for whom one value is named
-MOST = 0.5  # of those who do not hold it: who names 85 % where 85 % hold it has not collapsed
 
 
 @dataclass(frozen=True)
@@ -142,12 +139,8 @@ class Side:
     def collapsed(self) -> tuple[str, int]:
         """The value that the attack names for nearly everybody, and in how many seeds; empty and 0 where it does
         not."""
-        found: list[int] = []
-        for named in self.guesses.named:
-            top = int(np.bincount(named).argmax())
-            said, others = named == top, self.crowd.s != top
-            if said.mean() > COLLAPSED and others.any() and said[others].mean() > MOST:
-                found.append(top)
+        tops = [collapsed(named, self.crowd.s) for named in self.guesses.named]
+        found = [top for top in tops if top is not None]
         return (self.crowd.names[max(found, key=found.count)], len(found)) if found else ("", 0)
 
     @cached_property

@@ -32,13 +32,13 @@ def metric_name(metric: str) -> str:
     return NAMES.get(metric, metric.replace("_", " "))
 
 
-ASIDE = {"cotrained": "trained beside the defense", "mask": "which values came, nothing else"}
+OWN = {"cotrained": "trained beside the defense, never selected", "mask": "which values came, nothing else"}
 
 
 def adversary(attack: str) -> str:
-    """The name of an attack in prose; of one that stands aside, what it is in parentheses."""
+    """The name of an attack in prose; of one that only some defenses have, what it is in parentheses."""
     kind, found, name = attack.partition(":")
-    return f"{name} ({ASIDE[kind]})".replace("_", " ") if found else attack.replace("_", " ")
+    return f"{name} ({OWN[kind]})".replace("_", " ") if found else attack.replace("_", " ")
 
 
 def figure(metric: str, value: float, digits: int | None = None) -> str:

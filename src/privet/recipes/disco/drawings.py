@@ -60,7 +60,7 @@ def draw_groups(one: Set, side: str) -> Callable[[Evidence, Attacker], str]:
     def draw(evidence: Evidence, attacker: Attacker) -> str:
         key = f"{one.name}/trade"
         runs, point = evidence.runs(key), chosen(evidence, key, one.hidden)
-        beside = {name for name, _ in runs.aside(point, one.hidden)}
+        beside = {name for name, _ in runs.own(point, one.hidden)}
         published = attacker == "published" and COTRAINED in beside
         attack = COTRAINED if published else runs.headline(point, one.hidden, "accuracy")
         found = groups.analysis(runs, point, one.hidden, attack)

@@ -206,7 +206,7 @@ def fair(one: Set) -> Both:
         return below(measured(combine(spreads(evidence)[::-1], lambda v: v[0] - v[1])), MATCHED**2)
 
     def tell(evidence: Evidence, attacker: Attacker) -> str:
-        told = [f"{100 * max(0.0, arm.estimate().mean) ** 0.5:.1f}" for arm in spreads(evidence)]
+        told = [f"{100 * max(0.0, measured(arm).mean) ** 0.5:.1f}" for arm in spreads(evidence)]
         return f"spread of accuracy between groups, raw, defended: {', '.join(told)} points"
 
     return measure, tell
