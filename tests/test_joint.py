@@ -108,6 +108,59 @@ def test_epoch_kept_is_the_best_of_the_last_fifth(data: Corpus, epochs: int) -> 
     assert not halves.server.training
 
 
+def test_adversaries_come_back_with_the_epoch_kept(data: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the last epochs is judged best: everybody is as they were then, opponents included."""
+    halves = vector_split()
+    game = table(raw(halves), halves, 0.5, data)
+    assert game.adversaries is not None
+    met: list[list[Tensor]] = []
+
+    def everything() -> list[Tensor]:
+        assert game.adversaries is not None
+        networks = (*game.players, *game.adversaries.networks)
+        return [p.detach().clone() for network in networks for p in network.parameters()]
+
+    def judged(*_: object) -> float:
+        met.append(everything())
+        return float(len(met))
+
+    monkeypatch.setattr(joint, "judged", judged)
+    owner = joint.Owner.of(data, ("s",), CPU)
+    plan = joint.Plan(joint.adam(halves.edge, halves.server))
+    with joint.seeded(0, CPU) as generator:
+        log = joint.play(game, plan, owner, effort=replace(EFFORT, task_epochs=10), generator=generator)
+    assert (log["epoch_kept"], log["judged"], len(met)) == (9, 1.0, 2)
+    assert all(torch.equal(a, b) for a, b in zip(everything(), met[0], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(met[0], met[1], strict=True))
+
+
+def test_judged_by_adversaries_with_fresh_weights(data: Corpus) -> None:
+    """Whatever the trained adversary says, the objective counts what fresh ones leave; they leave it as it was."""
+    halves, found = vector_split(), []
+    owner = joint.Owner.of(data, ("s",), CPU)
+    for fooled in (False, True):
+        game = table(raw(halves), halves, 0.5, data)
+        assert game.adversaries is not None
+        (network,) = game.adversaries.networks
+        if fooled:
+            with torch.no_grad():
+                for p in network.parameters():
+                    p.mul_(50)
+        before = [p.detach().clone() for p in network.parameters()]
+        with joint.seeded(3, CPU) as generator:
+            found.append(joint.judged(game, owner, replace(EFFORT, batch=16), generator))
+        assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
+def test_rates() -> None:
+    """Fresh networks beside trained ones learn at 1e-2, or at the rate itself where that is higher."""
+    one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    for rate, wanted in ((1e-3, 1e-2), (1e-2, 1e-2), (0.1, 0.1)):
+        assert [g["lr"] for g in joint.adam(one, fresh=other, rate=rate).param_groups] == [rate, wanted]
+    assert [g["lr"] for g in joint.adam(one, noise=other).param_groups] == [1e-3, pytest.approx(0.1)]
+
+
 def test_rate_falls_twice(data: Corpus) -> None:
     rates, halves = [], vector_split()
     plan = joint.Plan(joint.adam(halves.edge, halves.server, noise=nn.Linear(2, 2)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from people import crowd
 from privet.channels import FixedChannels
 from privet.data.corpus import Corpus
-from privet.defense import Defended
+from privet.defense import Defended, check, parse
 from privet.defenses.random_channels import RandomChannels, RandomScores
+from privet.errors import SpecError
 from privet.payload import Array
 from tiny import EFFORT, SPLITS, corpus, pictures
 
@@ -111,3 +114,28 @@ def test_channels_are_kept_equally_often() -> None:
     scores = torch.rand(4000, 8, generator=torch.Generator().manual_seed(0))
     mask, _ = obfuscator.encode(torch.ones(4000, 8, 1, 1), scores)
     assert (mask.mean(0) - 0.5).abs().max() < 0.04
+
+
+def test_both_halves_may_be_trained() -> None:
+    """With train=both the edge learns behind the masks as well; the split given stays; the target is served better than
+    where the edge stays."""
+    given, effort = SPLITS["conv"](), replace(EFFORT, task_epochs=20, tune_epochs=20, batch=32)
+    before = [p.detach().clone() for p in given.edge.parameters()]
+    right = {}
+    for train in ("server", "both"):
+        defended = parse(f"random_channels:ratio=0.75,train={train}").fit(given, crowd(), effort=effort, seed=0)
+        moved = any(not torch.equal(a, b) for a, b in zip(before, defended.split.edge.parameters(), strict=True))
+        assert moved is (train == "both")
+        assert (masks(defended, 16, 1).sum(1) == 1).all()
+        right[train] = defended.log["task_val_accuracy"][-1]
+    assert all(torch.equal(a, b) for a, b in zip(before, given.edge.parameters(), strict=True))
+    assert right["both"] > right["server"] - 0.02
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    for half in ("edge", "server"):
+        with pytest.raises(SpecError, match=f"trains the {half} half, which is frozen"):
+            check(parse("random_channels:train=both"), replace(SPLITS["conv"](), frozen=frozenset({half})))
+        check(parse("random_channels"), replace(SPLITS["conv"](), frozen=frozenset({half})))
+    with pytest.raises(SpecError, match="make it the chain's first"):
+        parse("gaussian:sigma=1+random_channels:train=both")
