@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import functools
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -189,13 +190,14 @@ def study(
 
 @contextmanager
 def command_line(*arguments: str) -> Iterator[None]:
-    """sys.argv of `privet ARGUMENTS`."""
-    before = sys.argv
+    """sys.argv of `privet ARGUMENTS`; Ctrl-C is heard again afterwards."""
+    before, heard = sys.argv, signal.getsignal(signal.SIGINT)
     sys.argv = ["privet", *arguments]
     try:
         yield
     finally:
         sys.argv = before
+        signal.signal(signal.SIGINT, heard)
 
 
 def privet(*arguments: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -19,6 +20,7 @@ def main() -> None:
         try:
             app()
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C has nothing to stop but Python's own end
             sys.stdout.flush()
     except PrivetError as problem:
         sys.exit(_say(problem))

@@ -165,8 +165,9 @@ def _pooled(
     try:
         seeds = list(dict.fromkeys(s for _, s in todo))
         later = [t for t in todo if t[0] != REFERENCE]
-        for seed in seeds:
-            waiting[pool.submit(_prepare, seed)] = seed
+        with _deaf():
+            for seed in seeds:
+                waiting[pool.submit(_prepare, seed)] = seed
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             _drain(queue, listen)
@@ -183,8 +184,9 @@ def _pooled(
                 if isinstance(job, int):
                     seeds.remove(job)
                     ready = [t for t in todo if t == (REFERENCE, job)] + (later if not seeds else [])
-                    for trial in ready:
-                        waiting[pool.submit(_trial, *trial, planned.calibrates(trial))] = trial
+                    with _deaf():
+                        for trial in ready:
+                            waiting[pool.submit(_trial, *trial, planned.calibrates(trial))] = trial
                 elif listen:
                     listen(_end(job, refused))
             if limit is not None and time.monotonic() > limit:
@@ -196,6 +198,17 @@ def _pooled(
         pool.shutdown(wait=True)
         raise
     pool.shutdown()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Workers that start in here never hear of Ctrl-C, not even while they import; this process hears of it behind."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _drain(queue: Any, listen: Listener | None) -> None:

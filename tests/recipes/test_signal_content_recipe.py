@@ -77,6 +77,7 @@ def test_quick_judges_every_claim_on_digits(tmp_path: Path, capsys: pytest.Captu
     assert all(list(line) == keys.split() for line in lines)
     assert {line["verdict"] for line in lines} <= {"reproduced", "not reproduced", "inconclusive", "differs"}
     exact = next(line for line in lines if line["claim"] == "3g")
-    assert exact["verdict"] == "reproduced", "bytes and work are computed, not estimated"
+    assert exact["verdict"] == "differs", "where nothing is removed nothing is saved, and the work is exact"
+    assert [p["verdict"] for p in exact["measured"]["fresh"] if "work" in p["part"] and p["margin"]] == ["reproduced"]
     assert (tmp_path / "claims.html").stat().st_size > 20_000
     assert FC1 in DIGITS.cuts

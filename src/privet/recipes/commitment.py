@@ -14,7 +14,7 @@ from privet import run
 from privet.errors import RunError
 from privet.recipes.claims import Claim, Grid, Recipe
 
-FILE, CODE = "claims.json", "code"
+FILE, CODE, GRID = "claims.json", "code", "grid"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Change:
     def __str__(self) -> str:
         if self.claim == CODE:
             return f"the code that measures the claims changed after the runs (now {self.now}, was {self.committed})"
+        if self.claim == GRID:
+            was, now = json.loads(self.committed), json.loads(self.now)
+            told = ", ".join(f"{k} {was.get(k)} became {now.get(k)}" for k in sorted(now) if was.get(k) != now.get(k))
+            return f"the grid is not the one that was committed: {told}"
         if not self.now:
             return f"claim {self.claim} was dropped after the runs; its criterion was: {self.committed}"
         if not self.committed:
@@ -80,7 +84,7 @@ def _changes(committed: dict[str, Any], present: dict[str, Any]) -> tuple[Change
     was, now = committed["claims"], present["claims"]
     texts = [Change(i, was.get(i, ""), now.get(i, "")) for i in dict.fromkeys([*was, *now]) if was.get(i) != now.get(i)]
     grids = [run.canonical(version["grid"]) for version in (committed, present)]
-    texts += [Change("grid", *grids)] if grids[0] != grids[1] else []
+    texts += [Change(GRID, *grids)] if grids[0] != grids[1] else []
     hashes = [run.name_of(version["code"], {}) for version in (committed, present)]
     return (*texts, Change(CODE, *hashes)) if hashes[0] != hashes[1] else tuple(texts)
 
