@@ -499,7 +499,7 @@ def test_a_changed_criterion_is_shown(done: reproduce.Reproduction, toy: Recipe)
 def test_a_changed_grid_is_no_criterion(done: reproduce.Reproduction, toy: Recipe) -> None:
     first = (done.where.out / "claims.json").read_text()
     (found,) = commitment.commit(done.where.out, toy, replace(done.grid, seeds=2))
-    assert str(found) == "the grid is not the one that was committed: seeds 1 became 2"
+    assert str(found) == "the grid is not the one that was committed: seeds 3 became 2"
     (done.where.out / "claims.json").write_text(first)
 
 
