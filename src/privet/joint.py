@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privet.adversaries import RATE, Adversaries, cross_entropy, descend
+from privet.adversaries import RATE, Adversaries, Hide, cross_entropy, descend
 from privet.data.corpus import Corpus, Part
 from privet.errors import CutError, DataError, SpecError, unknown
 from privet.split import Split
@@ -52,6 +52,14 @@ def check_trainable(split: Split, method: str, halves: Iterable[str] = ("edge", 
         )
     if "edge" in wanted and hasattr(split.edge, "emits_noise"):
         raise SpecError(f"{method} trains the edge half, so no defense may stand before it; make it the chain's first")
+
+
+def check_both_learn(split: Split, method: str) -> None:
+    """Refuse halves that cannot be trained, as `check_trainable` does, and with CutError an edge with nothing to
+    train."""
+    check_trainable(split, method)
+    if not any(True for _ in split.edge.parameters()):
+        raise CutError(f"the edge half at {split.cut!r} has no parameters, so it cannot learn to hide; cut later")
 
 
 def hidden_attributes(corpus: Corpus, names: str) -> tuple[str, ...]:
@@ -194,6 +202,40 @@ def adam(
         if module is not None:
             groups.append({"params": list(module.parameters()), "lr": own})
     return torch.optim.Adam([group for group in groups if group["params"]], lr=rate, fused=True)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Both halves trained against adversaries, who they were, and the log."""
+
+    split: Split
+    adversaries: Adversaries
+    hidden: tuple[str, ...]
+    log: dict[str, Any]
+
+
+def contest(
+    split: Split, corpus: Corpus, attribute: str, gamma: float, *, count: int = 1, hide: Hide = "error",
+    effort: Effort, seed: int, progress: Progress = None,
+) -> Contest:  # fmt: skip
+    """Train a copy of both halves and their adversaries on raw z, as `play` does.
+
+    Raises SpecError for an unknown attribute, DataError where labels are missing."""
+    hidden = hidden_attributes(corpus, attribute)
+    split, device = split.copy(), device_of(split)
+    owner = Owner.of(corpus, hidden, device)
+
+    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+        return split.edge(x), torch.zeros((), device=device)
+
+    with seeded(seed, device) as generator:
+        classes = [corpus.n_classes(name) for name in hidden]
+        adversaries = Adversaries(split, owner.train.s, classes, count=count, hide=hide)
+        game = Game(encode, split.server, (split.edge, split.server), adversaries, gamma)
+        log = play(
+            game, Plan(adam(split.edge, split.server)), owner, effort=effort, generator=generator, progress=progress
+        )
+    return Contest(split, adversaries, hidden, log | {"attribute": "/".join(hidden), "prior_nats": adversaries.prior})
 
 
 def play(

@@ -32,7 +32,7 @@ from privet.adversaries import RATE, STEPS, Adversaries, descend
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Progress
 from privet.defenses.none import RawObfuscator
-from privet.errors import CutError, SpecError
+from privet.errors import SpecError
 from privet.nets import Decoder
 from privet.split import Split
 from privet.train import Effort, batches, inputs
@@ -64,9 +64,7 @@ class DeepObfuscator:
 
     def check(self, split: Split) -> None:
         """Refuse halves that cannot be trained, and an edge that has nothing to train."""
-        joint.check_trainable(split, "deep_obfuscator")
-        if not any(True for _ in split.edge.parameters()):
-            raise CutError(f"the edge half at {split.cut!r} has no parameters, so it cannot learn to hide; cut later")
+        joint.check_both_learn(split, "deep_obfuscator")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Train both halves, the adversary and the decoder on task_train.

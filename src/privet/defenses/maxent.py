@@ -21,15 +21,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from privet import joint
-from privet.adversaries import LARGEST, Adversaries
+from privet.adversaries import LARGEST
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Progress
 from privet.defenses.none import RawObfuscator
-from privet.errors import CutError, SpecError
+from privet.errors import SpecError
 from privet.split import Split
 from privet.train import Effort
 
@@ -60,9 +57,7 @@ class MaxEnt:
 
     def check(self, split: Split) -> None:
         """Refuse halves that cannot be trained, and an edge that has nothing to train."""
-        joint.check_trainable(split, "maxent")
-        if not any(True for _ in split.edge.parameters()):
-            raise CutError(f"the edge half at {split.cut!r} has no parameters, so it cannot learn to hide; cut later")
+        joint.check_both_learn(split, "maxent")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Train both halves and the adversaries on task_train.
@@ -70,21 +65,10 @@ class MaxEnt:
         Raises SpecError for an unknown attribute or a frozen half, CutError for halves that cannot be trained,
         DataError where the labels are missing."""
         self.check(split)
-        hidden = joint.hidden_attributes(corpus, self.attribute)
-        split, device = split.copy(), joint.device_of(split)
-        owner = joint.Owner.of(corpus, hidden, device)
-
-        def encode(x: Tensor) -> tuple[Tensor, Tensor]:
-            return split.edge(x), torch.zeros((), device=device)
-
-        with joint.seeded(seed, device) as generator:
-            classes = [corpus.n_classes(name) for name in hidden]
-            adversaries = Adversaries(split, owner.train.s, classes, count=self.adversaries, hide="entropy")
-            game = joint.Game(encode, split.server, (split.edge, split.server), adversaries, self.alpha)
-            plan = joint.Plan(joint.adam(split.edge, split.server))
-            log = joint.play(game, plan, owner, effort=effort, generator=generator, progress=progress)
+        done = joint.contest(
+            split, corpus, self.attribute, self.alpha, count=self.adversaries, hide="entropy", effort=effort, seed=seed,
+            progress=progress,
+        )  # fmt: skip
         why = "an adversary was left undecided during training; what a fresh one learns is measured by attack"
-        found = Defended.of(
-            split, RawObfuscator(split.shape), why, attribute="/".join(hidden), prior_nats=adversaries.prior, **log
-        )
-        return replace(found, cotrained=adversaries.first(hidden))
+        found = Defended.of(done.split, RawObfuscator(split.shape), why, **done.log)
+        return replace(found, cotrained=done.adversaries.first(done.hidden))

@@ -26,7 +26,6 @@ from privet import joint
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Progress
 from privet.defenses.none import RawObfuscator
-from privet.errors import CutError
 from privet.split import Split
 from privet.train import Effort
 
@@ -52,9 +51,7 @@ class NoPeek:
 
     def check(self, split: Split) -> None:
         """Refuse halves that cannot be trained, and an edge that has nothing to train."""
-        joint.check_trainable(split, "nopeek")
-        if not any(True for _ in split.edge.parameters()):
-            raise CutError(f"the edge half at {split.cut!r} has no parameters, so it cannot learn to hide; cut later")
+        joint.check_both_learn(split, "nopeek")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Train both halves on task_train.
