@@ -177,7 +177,7 @@ def test_data_that_is_not(tmp_path: Path, capsys: Capture) -> None:
         )
         assert data in told
     (tmp_path / "file").write_text("x")
-    assert "cannot write" in refused_late(capsys, "audit", "--limit", "60", "--out", tmp_path / "file")
+    assert "is a file; give a folder" in refused(capsys, "audit", "--limit", "60", "--out", tmp_path / "file")
 
 
 def test_unknown_options_exit_with_2(capsys: Capture) -> None:

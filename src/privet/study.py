@@ -202,13 +202,21 @@ def _pooled(
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Workers that start in here never hear of Ctrl-C, not even while they import; this process hears of it behind."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    """Workers that start in here never hear of Ctrl-C, not even while they import; this process hears of it at the end,
+    so that no worker is left half told what to do."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    pressed: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what workers inherit
     try:
         yield
     finally:
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _drain(queue: Any, listen: Listener | None) -> None:

@@ -6,6 +6,9 @@ invariant sensitive channel obfuscation for deep neural networks", arXiv:2012.11
     f, h minimize CE(h(sg[M] * z), y),   a minimizes CE(a(z'), s)
     q minimizes (1 - alpha) CE(h(z'), y) - alpha credit(z', s)
 
+A channel is a map where z holds maps (`--at block3` of `cnn3`), a unit behind a flat layer (its default cut), a feature
+of a sequence, or a token of it (`--model vit --at block2 --defense disco:prune=tokens`).
+
 The filter decides for every example on its own and looks at nothing else, so a mask does not depend on the batch. The
 client hears of the target alone, with M held fixed (`shield=false` lets the adversaries' gradient through, and
 `through=true` that of the target through the filter). `hide` says what the failure
