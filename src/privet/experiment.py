@@ -18,7 +18,7 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import audit, checks, messages
+from privet.auditing import audit, checks, messages, own
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
 from privet.bounds import certificate
@@ -80,8 +80,8 @@ def trial(
     evidence = audit.attack(
         observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
     )
-    evidence.arrays |= audit.cotrained(defended, observed, setting.device)
-    masks = audit.by_mask(observed, corpus, threat, effort=effort, seed=seed)
+    evidence.arrays |= own.cotrained(defended, observed, setting.device)
+    masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed)
     evidence.arrays |= masks.arrays
     for attribute, scores in masks.selection.items():
         evidence.selection.setdefault(attribute, {}).update(scores)

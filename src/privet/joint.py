@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privet.adversaries import RATE, Adversaries, Hide, cross_entropy, descend
+from privet.adversaries import RATE, Adversaries, cross_entropy, descend
 from privet.data.corpus import Corpus, Part
 from privet.errors import CutError, DataError, SpecError, unknown
 from privet.split import Split
@@ -202,40 +202,6 @@ def adam(
         if module is not None:
             groups.append({"params": list(module.parameters()), "lr": own})
     return torch.optim.Adam([group for group in groups if group["params"]], lr=rate, fused=True)
-
-
-@dataclass(frozen=True)
-class Contest:
-    """Both halves trained against adversaries, who they were, and the log."""
-
-    split: Split
-    adversaries: Adversaries
-    hidden: tuple[str, ...]
-    log: dict[str, Any]
-
-
-def contest(
-    split: Split, corpus: Corpus, attribute: str, gamma: float, *, count: int = 1, hide: Hide = "error",
-    effort: Effort, seed: int, progress: Progress = None,
-) -> Contest:  # fmt: skip
-    """Train a copy of both halves and their adversaries on raw z, as `play` does.
-
-    Raises SpecError for an unknown attribute, DataError where labels are missing."""
-    hidden = hidden_attributes(corpus, attribute)
-    split, device = split.copy(), device_of(split)
-    owner = Owner.of(corpus, hidden, device)
-
-    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
-        return split.edge(x), torch.zeros((), device=device)
-
-    with seeded(seed, device) as generator:
-        classes = [corpus.n_classes(name) for name in hidden]
-        adversaries = Adversaries(split, owner.train.s, classes, count=count, hide=hide)
-        game = Game(encode, split.server, (split.edge, split.server), adversaries, gamma)
-        log = play(
-            game, Plan(adam(split.edge, split.server)), owner, effort=effort, generator=generator, progress=progress
-        )
-    return Contest(split, adversaries, hidden, log | {"attribute": "/".join(hidden), "prior_nats": adversaries.prior})
 
 
 def play(

@@ -13,7 +13,7 @@ from torch import nn
 from privet.attacks.boosted_trees import BoostedTrees
 from privet.attacks.decoder import Decoder
 from privet.attacks.mlp_probe import MlpProbe
-from privet.auditing import audit
+from privet.auditing import audit, own
 from privet.auditing.audit import Evidence
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat
@@ -162,7 +162,7 @@ def test_which_values_came_is_attacked_alone(chooser: nn.Module, tells: bool) ->
     seen = audit.observe(masked(chooser), MASKED, SERVER, 0)
     assert seen.victims.masks == 6
     assert set(torch.unique(seen.victims.flat[:, :6]).tolist()) == {0.0, 1.0}
-    found = audit.by_mask(seen, MASKED, SERVER, effort=SMALL, seed=0)
+    found = own.by_mask(seen, MASKED, SERVER, effort=SMALL, seed=0)
     assert set(found.arrays) == {"mask/s/mlp_probe"}
     assert set(found.selection["s"]) == {"mask:mlp_probe"}
     s = MASKED.victim.s["s"]
@@ -170,7 +170,7 @@ def test_which_values_came_is_attacked_alone(chooser: nn.Module, tells: bool) ->
     majority = float(np.bincount(s).max() / len(s))
     assert right > 0.95 if tells else right <= majority
     raw = audit.observe(undefended(MASKED), MASKED, SERVER, 0)
-    assert audit.by_mask(raw, MASKED, SERVER, effort=SMALL, seed=0) == Evidence()
+    assert own.by_mask(raw, MASKED, SERVER, effort=SMALL, seed=0) == Evidence()
 
 
 def test_tables_start_with_the_statistic_itself() -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from privet import metrics
 from privet.attack import Probe, Solver, View
-from privet.attacks.mlp_probe import MlpProbe
 from privet.auditing import battery, floors, messages
 from privet.auditing.battery import Material
 from privet.auditing.threat import Threat
@@ -197,38 +196,6 @@ def owner_accuracy(defended: Defended, corpus: Corpus, seed: int, device: torch.
         payload = defended.pack(rows.to(device), defended.draw(len(rows), generator))
         right.append((defended.server(payload, device).argmax(1).cpu() == y)[y >= 0])
     return float(torch.cat(right).float().mean())
-
-
-def by_mask(observed: Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int) -> Evidence:
-    """What the choice of values tells on its own: a fresh probe on the mask's bits alone, an attack like the others.
-    Posteriors [N, K] by `mask/ATTRIBUTE/mlp_probe`; empty where nothing is chosen for each person."""
-    masks, evidence = observed.victims.masks, Evidence()
-
-    def only(view: View) -> View:
-        return View(view.flat[:, :masks])
-
-    for attribute in corpus.hidden if masks else ():
-        known = attribute_material(observed, corpus, threat, attribute, seed)
-        draws = [only(known.train[i]) for i in range(min(COMBINED, len(known.train)))]
-        material = replace(known, train=draws, val=only(known.val))
-        outcome = battery.run(MlpProbe(), material, only(observed.victims), effort=effort, seed=seed)
-        evidence.arrays[f"mask/{attribute}/mlp_probe"] = outcome.victims.numpy()
-        scores = attribute_scores(outcome.val.numpy(), known.known_val.numpy())
-        evidence.selection[attribute] = {"mask:mlp_probe": scores}
-    return evidence
-
-
-@torch.no_grad()
-def cotrained(defended: Defended, observed: Observed, device: torch.device | str = "cpu") -> dict[str, Array]:
-    """What the adversaries that the defense was trained beside make of the victims: the figure of papers that ask no
-    fresh ones. Posteriors [N, K] by `cotrained/ATTRIBUTE/server`; none where the threat hides z'."""
-    z = observed.victims.z
-    if z is None:
-        return {}
-    return {
-        f"cotrained/{name}/server": predict(network, z, device).softmax(1).numpy()
-        for name, network in defended.cotrained.items()
-    }
 
 
 def of_people(views: Sequence[View], people: Array) -> Sequence[View]:

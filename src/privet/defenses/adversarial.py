@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from privet import joint
+from privet.contest import contest
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Progress
 from privet.defenses.none import RawObfuscator
@@ -53,7 +54,7 @@ class Adversarial:
         Raises SpecError for an unknown attribute or a frozen half, CutError for halves that cannot be trained,
         DataError where the labels are missing."""
         self.check(split)
-        done = joint.contest(split, corpus, self.attribute, self.gamma, effort=effort, seed=seed, progress=progress)
+        done = contest(split, corpus, self.attribute, self.gamma, effort=effort, seed=seed, progress=progress)
         why = "one adversary was fooled during training; what a fresh one learns is measured by attack"
         found = Defended.of(done.split, RawObfuscator(split.shape), why, **done.log)
         return replace(found, cotrained=done.adversaries.first(done.hidden))

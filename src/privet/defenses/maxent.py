@@ -23,6 +23,7 @@ from typing import ClassVar
 
 from privet import joint
 from privet.adversaries import LARGEST
+from privet.contest import contest
 from privet.data.corpus import Corpus
 from privet.defense import Defended, Progress
 from privet.defenses.none import RawObfuscator
@@ -65,7 +66,7 @@ class MaxEnt:
         Raises SpecError for an unknown attribute or a frozen half, CutError for halves that cannot be trained,
         DataError where the labels are missing."""
         self.check(split)
-        done = joint.contest(
+        done = contest(
             split, corpus, self.attribute, self.alpha, count=self.adversaries, hide="entropy", effort=effort, seed=seed,
             progress=progress,
         )  # fmt: skip
