@@ -81,7 +81,7 @@ def trial(
         observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
     )
     evidence.arrays |= own.cotrained(defended, observed, setting.device)
-    masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed)
+    masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed, device=setting.device)
     evidence.arrays |= masks.arrays
     for attribute, scores in masks.selection.items():
         evidence.selection.setdefault(attribute, {}).update(scores)

@@ -222,8 +222,12 @@ def play(
     schedule = torch.optim.lr_scheduler.MultiStepLR(plan.optimizer, drops)
     alone = min(WARM_UP, epochs) if game.adversaries else 0
     learners = (*game.players, *(game.adversaries.networks if game.adversaries else []))
-    best, states, history = math.inf, [copy.deepcopy(p.state_dict()) for p in game.players], []
-    chosen, opponents = epochs, [copy.deepcopy(n) for n in (game.adversaries.networks if game.adversaries else [])]
+
+    def now() -> tuple[list[dict[str, Any]], list[nn.Module]]:
+        opponents = game.adversaries.networks if game.adversaries else []
+        return [copy.deepcopy(p.state_dict()) for p in game.players], copy.deepcopy(opponents)
+
+    best, chosen, history, (states, opponents) = math.inf, epochs, [], now()
     with channels_last(*learners):
         _mode(game, training=False)
         for epoch in range(alone):
@@ -250,9 +254,7 @@ def play(
             else:
                 value = judged(game, owner, effort, generator)
             if last and value <= best:
-                best, chosen = value, epoch + 1
-                states = [copy.deepcopy(p.state_dict()) for p in game.players]
-                opponents = [copy.deepcopy(n) for n in (game.adversaries.networks if game.adversaries else [])]
+                best, chosen, (states, opponents) = value, epoch + 1, now()
             if progress:
                 progress(alone + epoch + 1, alone + epochs)
     for player, state in zip(game.players, states, strict=True):

@@ -16,7 +16,10 @@ from privet.payload import Array
 from privet.train import Effort, predict
 
 
-def by_mask(observed: audit.Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int) -> audit.Evidence:
+def by_mask(
+    observed: audit.Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int,
+    device: torch.device | str = "cpu",
+) -> audit.Evidence:  # fmt: skip
     """What the choice of values tells on its own: a fresh probe on the mask's bits alone, an attack like the others.
     Posteriors [N, K] by `mask/ATTRIBUTE/mlp_probe`; empty where nothing is chosen for each person."""
     masks, evidence = observed.victims.masks, audit.Evidence()
@@ -28,7 +31,7 @@ def by_mask(observed: audit.Observed, corpus: Corpus, threat: Threat, *, effort:
         known = audit.attribute_material(observed, corpus, threat, attribute, seed)
         draws = [only(known.train[i]) for i in range(min(audit.COMBINED, len(known.train)))]
         material = replace(known, train=draws, val=only(known.val))
-        outcome = battery.run(MlpProbe(), material, only(observed.victims), effort=effort, seed=seed)
+        outcome = battery.run(MlpProbe(), material, only(observed.victims), effort=effort, seed=seed, device=device)
         evidence.arrays[f"mask/{attribute}/mlp_probe"] = outcome.victims.numpy()
         scores = audit.attribute_scores(outcome.val.numpy(), known.known_val.numpy())
         evidence.selection[attribute] = {"mask:mlp_probe": scores}

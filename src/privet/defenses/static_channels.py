@@ -4,8 +4,8 @@ arXiv:2012.11025; one free score a channel, as Liu et al. 2017, arXiv:1708.06519
     M = 1 for the K = C - floor(ratio C) largest of the free scores s, else 0,   z' = M * z;   payload = the kept z
     f, h minimize CE(h(sg[M] * z), y),   a minimizes CE(a(z'), s),   the scores minimize what DISCO's filter minimizes
 
-Both sides know the set, so no mask travels and none can tell. What DISCO hides beyond this is what choosing for each
-person is worth.
+Both sides know the set, so no mask travels and none can tell. What DISCO of the same mode hides beyond this is what
+choosing for each person is worth.
 
 Deviations: those of `disco`; the scores have no penalty on their size, because K is given. Masks are soft at first
 (`mode=soft`): under hard ones from the start, a free score that begins below the threshold rarely learns what its
