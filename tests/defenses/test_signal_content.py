@@ -360,12 +360,18 @@ def test_chains(data: Corpus, cut: str, text: str) -> None:
 
 
 @every_operator
-def test_tuning_changes_the_server_only(data: Corpus, cut: str, more: str) -> None:
+@pytest.mark.parametrize("bits", ["", ",bits=1"])
+def test_tuning_changes_the_server_only(data: Corpus, cut: str, more: str, bits: str) -> None:
+    """The payload stays as it was, cells included; the server that ships is the tuned one on the public view."""
     effort = replace(EFFORT, tune_epochs=4)
     given = SPLITS[cut]()
-    tuned = parse(f"signal_content:keep=1,tune=true{more}").fit(given, data, effort=effort, seed=0)
-    plain = fit(data, f"keep=1{more}", given)
+    tuned = parse(f"signal_content:keep=1,tune=true{more}{bits}").fit(given, data, effort=effort, seed=0)
+    plain = fit(data, f"keep=1{more}{bits}", given)
     assert tuned.log["server_tuned"]
+    payload = tuned.encode(pictures(5))
+    with torch.no_grad():
+        view = tuned.split.server.eval()(tuned.decode(payload))
+    torch.testing.assert_close(tuned.server(payload), view, atol=1e-4, rtol=1e-4)
     for a, b in zip(
         tuned.encode(pictures(5)).tensors.values(), plain.encode(pictures(5)).tensors.values(), strict=True
     ):

@@ -20,8 +20,8 @@ Deviations: Theorem 1 as corrected: sums run to the rank, m' is the least k with
 always m), m' = 0 sends zeros, gamma is at most |alpha_m'|; the payload is padded to the rank and m' travels, because
 its length would tell. The default order is `energy` around the training mean. The singular order is optimal for a
 fixed mask and isotropic z only. The paper's training (its section 4.3) is a method of its own:
-`content_training+signal_content`. Like the paper, the server is not fine-tuned (`tune=true` does). The paper does not
-say how it treats convolutions.
+`content_training+signal_content`. Like the paper, the server is not fine-tuned (`tune=true` does, on the payloads as
+they travel; nothing changes on the edge). The paper does not say how it treats convolutions.
 """
 
 from __future__ import annotations
@@ -139,17 +139,15 @@ class SignalContent:
         chosen = order if self.eps is not None or self.order == "sample" else order[:kept]
         projection = kind(operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight))
         where = replace(split, server=operator.rest, shape=projection.view) if local else split
-        log: dict[str, Any] = {}
-        if self.tune:  # before anything is quantized: cells are fitted on the answers of the server that will read them
-            whole_values = CoefficientObfuscator(projection, self._codec(projection, kept))
-            log = fine_tune_server(where, whole_values, corpus, effort=effort, seed=seed, progress=progress)
-            if not local:  # the tuned layer on the old directions
-                operator = find(split.server, split.shape)
-                projection = kind(
-                    operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight)
-                )
         levels = quantizer(projection, operator.rest, z, 2**self.bits) if self.bits else None
         obfuscator = CoefficientObfuscator(projection, self._codec(projection, kept, levels))
+        log: dict[str, Any] = {}
+        if self.tune:  # on what travels: the server learns which answer goes with each cell
+            log = fine_tune_server(where, obfuscator, corpus, effort=effort, seed=seed, progress=progress)
+            if not local:  # the tuned layer on the old directions
+                operator = find(split.server, split.shape)
+                tuned = kind(operator, factors.right[:, chosen], factors.singular[chosen], mean.to(operator.weight))
+                obfuscator = CoefficientObfuscator(tuned, obfuscator.codec)
         log = describe(factors, operator, obfuscator, kept) | log
         log["share_of_signal"] = float(energy[order[:kept]].sum() / energy.sum())
         flags = ("nothing_removed",) if log["values"] >= operator.inputs else ()
@@ -183,7 +181,7 @@ class SignalContent:
         left = 1 - energy.cumsum(0) / energy.sum()
         return int((left > self.tail).sum()) + 1
 
-    def _codec(self, projection: Projection, kept: int, levels: Tensor | None = None) -> Codec:
+    def _codec(self, projection: Projection, kept: int, levels: Tensor | None) -> Codec:
         places = projection.places
         if self.eps is not None:
             return Budgeted(projection.singular, places, self.eps, self.dtype)
