@@ -270,10 +270,14 @@ def test_a_full_disk(copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_another_version_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, before the trials that are missing are made."""
     here = run.versions()
+    remove(copied, "gaussian:sigma=1", 1)
+    kept = sorted((copied / "runs").iterdir())
     monkeypatch.setattr(run, "versions", lambda: here | {"privet": "9.9"})
     with pytest.raises(RunError, match="accept it with --any-version"):
         asked(copied)
+    assert sorted((copied / "runs").iterdir()) == kept
     with pytest.raises(RunError, match="accept it with --any-version"):
         study.collect(copied)
     assert asked(copied, any_version=True).results.digest == digits()[0].results.digest

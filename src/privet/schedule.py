@@ -124,7 +124,7 @@ class Schedule:
 
 def draw_up(study: Study, corpus: Corpus) -> Schedule:
     """Check everything that can be wrong before any time is spent, and list the trials, the undefended reference
-    first."""
+    first. Finished runs are read here: RunError where one is damaged or of another version."""
     experiment.check(study.setting)
     if study.out.is_file():
         raise RunError(f"--out {study.out} is a file; give a folder, which is made where there is none")
@@ -152,7 +152,9 @@ def draw_up(study: Study, corpus: Corpus) -> Schedule:
     trials = [(d, s) for s in range(study.seeds) for d in named.values()]
     names = {(d, s): experiment.trial_name(study.setting, corpus, d, s, (d, s) == trials[0]) for d, s in trials}
     planned = Schedule(study, corpus, trials, names)
-    planned.finished = {t for t in trials if (study.out / "runs" / names[t] / "run.json").is_file()}
+    planned.finished = {
+        t for t in trials if run.read(study.out / "runs" / names[t], any_version=study.any_version) is not None
+    }
     return planned
 
 
