@@ -169,7 +169,7 @@ def _legend(chart: Chart) -> tuple[list[str], int]:
     if len(chart.series) < 2 and not (chart.series and chart.series[0].name):
         return [], 0
     for index, series in enumerate(chart.series):
-        wide = 32 + CHARACTER * len(series.name)
+        wide = 38 + CHARACTER * len(series.name)
         if x > 6 and x + wide > SIZE[0]:
             x, y = 6.0, y + ROW
         out.append(f'<g class="s{index % COLORS}">{_mark(index, x, y)}</g>{text("", x + 11, y + 4, series.name)}')
