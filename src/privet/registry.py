@@ -131,7 +131,7 @@ def _value(hint: Any, text: str, what: str) -> Any:
                 return _value(member, text, what)
             except SpecError:
                 continue
-        raise SpecError(f"{what} cannot be {text!r}")
+        raise SpecError(f"{what} must be {_kind(hint)}, got {text!r}")
     try:
         if hint is bool:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
@@ -139,4 +139,13 @@ def _value(hint: Any, text: str, what: str) -> Any:
             return hint(text)
     except (KeyError, ValueError):
         pass
-    raise SpecError(f"{what} must be {getattr(hint, '__name__', hint)}, got {text!r}")
+    raise SpecError(f"{what} must be {_kind(hint)}, got {text!r}")
+
+
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) in (typing.Union, UnionType):
+        return " or ".join(_kind(member) for member in get_args(hint))
+    return " or ".join(map(str, get_args(hint))) if get_origin(hint) is Literal else KINDS.get(hint, str(hint))
