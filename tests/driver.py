@@ -10,7 +10,7 @@ from privet.train import EFFORTS, Effort
 
 TINY = replace(
     Effort.named("quick"), name="tiny", task_epochs=2, tune_epochs=1, attack_epochs=3, decoder_epochs=2,
-    calibration=60, attack_steps=20, bootstrap=20,
+    calibration=60, attack_steps=20, inversion_steps=4, asked=8, bootstrap=20,
 )  # fmt: skip
 EFFORTS["tiny"] = TINY
 

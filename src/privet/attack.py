@@ -18,8 +18,10 @@ from privet.train import Effort
 
 FOLDER = "privet.attacks"
 Goal = Literal["attribute", "reconstruct"]
-Need = Literal["labels", "pairs", "obfuscator", "architecture"]
+Need = Literal["labels", "pairs", "obfuscator", "architecture", "edge"]
 Posterior = Callable[["View"], Tensor]
+Fields = tuple[Tensor, ...]  # one payload of N people, a tensor [N, *shape] for each field
+Match = Callable[[Tensor, Fields], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,29 @@ class View:
     public representation z' (None where the obfuscator is unknown). `server` is the server half, a template of its
     architecture. Of somebody who was seen several times it is the mean over the payloads. `masks` counts the first
     columns of `flat` that only say which values came (0 where all travel, or where bits are all that travels).
+
+    `match` runs candidates [N, *input] through the edge half and the obfuscator, for whoever knows both: what they say
+    and what a payload said, [N, ...] each, equal where the candidate was the input (`Obfuscator.match`), differentiable
+    in the candidates. `seen` are the payloads to match, one for each time that somebody was seen. `drawn` [N, *input]
+    is what the adversary's own decoder has made of these people before.
     """
 
     flat: Tensor
     z: Tensor | None = None
     server: nn.Module | None = None
     masks: int = 0
+    match: Match | None = None
+    seen: tuple[Fields, ...] = ()
+    drawn: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.flat)
 
     def rows(self, index: Tensor) -> View:
         """The same view of some of the people."""
-        return replace(self, flat=self.flat[index], z=None if self.z is None else self.z[index])
+        z, drawn = (None if t is None else t[index] for t in (self.z, self.drawn))
+        seen = tuple(tuple(field[index] for field in payload) for payload in self.seen)
+        return replace(self, flat=self.flat[index], z=z, seen=seen, drawn=drawn)
 
     def planted(self, extra: Tensor) -> View:
         """This view with columns appended [N, k] to the payload and, in its first values, to z': for calibration."""
@@ -79,7 +91,7 @@ class Probe(Protocol):
 
 @runtime_checkable
 class Solver(Protocol):
-    """An attack that owns its fit."""
+    """An attack that owns its fit. Where it is `costly` for each person, it is asked about some people only."""
 
     summary: ClassVar[str]
     goal: ClassVar[Goal]
@@ -88,7 +100,9 @@ class Solver(Protocol):
     def fit(
         self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int
     ) -> Posterior:
-        """Learn from aux; returns a function from a view to posteriors [N, K]."""
+        """Learn from aux what is known there: labels s [N] (attribute goals, K `classes`) or inputs s [N, *input]
+        (reconstruction, where `classes` says nothing). Returns a function from a view to posteriors [N, K] or inputs
+        [N, *input]."""
 
 
 def _plant(z: Tensor, extra: Tensor) -> Tensor:

@@ -108,6 +108,10 @@ class Masked(Obfuscator):
         whole = torch.zeros_like(along(mask, self.axis, len(self.shape))).expand(-1, *self.shape)
         return whole.scatter(self.axis + 1, self._spread(index), kept)
 
+    def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """The channels that travelled, whatever this z would have kept."""
+        return self.prune(z, (tensors[0] > 0.5).to(z.dtype)), self.decode(*tensors)
+
     def _spread(self, index: Tensor) -> Tensor:
         size = (self.keep if i == self.axis else n for i, n in enumerate(self.shape))
         return along(index, self.axis, len(self.shape)).expand(-1, *size)
@@ -133,6 +137,10 @@ class MaskedTokens(Masked):
 
     def decode(self, *tensors: Tensor) -> Tensor:
         return tensors[0]
+
+    def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """No mask travels: the tokens that this z would have kept stand against those seen."""
+        return Obfuscator.match(self, z, *tensors)
 
 
 class FixedChannels(Obfuscator):

@@ -23,6 +23,7 @@ from privet.payload import Field, Noise
 Floats = npt.NDArray[np.float64]
 Dtype = Literal["float16", "float32"]
 LLOYD_ROUNDS = 100
+TINY = 1e-30  # below which a root has no slope to speak of
 CHUNK = 512
 
 
@@ -123,6 +124,11 @@ class Codec(nn.Module):
         """Fields -> alpha'."""
         raise TypeError(f"{type(self).__name__} does not decode")
 
+    def match(self, alpha: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Obfuscator.match`, in coefficients [B, k P]."""
+        silent = [torch.zeros(len(alpha), *noise.shape, device=alpha.device) for noise in self.noise]
+        return self.decode(*self.encode(alpha, *silent)), self.decode(*tensors)
+
 
 class Plain(Codec):
     """All coefficients as they are, rounded to the dtype."""
@@ -163,9 +169,22 @@ class Quantized(Codec):
         return (digits.flatten(1).to(alpha.dtype),)
 
     def decode(self, *tensors: Tensor) -> Tensor:
-        digits = tensors[0].round().to(torch.int64).reshape(-1, *self.size, self.bits)
-        code = (digits * self.powers).sum(3)
-        return self.levels.unsqueeze(0).expand(code.shape[0], -1, -1).gather(2, code).flatten(1)
+        return self._look_up(self.levels, self._cells(tensors[0]))
+
+    def match(self, alpha: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """A coefficient stands against its cell: inside of it nothing is wrong."""
+        cells = self._cells(tensors[0])
+        edges = F.pad(F.pad(self.thresholds, (1, 0), value=-math.inf), (0, 1), value=math.inf)
+        low, high = self._look_up(edges, cells), self._look_up(edges, cells + 1)
+        return alpha, alpha.detach().clamp(low, high)
+
+    def _cells(self, code: Tensor) -> Tensor:
+        digits = code.round().to(torch.int64).reshape(-1, *self.size, self.bits)
+        return (digits * self.powers).sum(3)
+
+    @staticmethod
+    def _look_up(table: Tensor, cells: Tensor) -> Tensor:
+        return table.unsqueeze(0).expand(cells.shape[0], -1, -1).gather(2, cells).flatten(1)
 
 
 class Budgeted(Codec):
@@ -182,19 +201,28 @@ class Budgeted(Codec):
         self.signature = (Field("kept", "float32", (1,)), Field("alpha", dtype, (total,)))
 
     def encode(self, alpha: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        energy = (alpha * self.singular) ** 2
-        tail = energy.flip(1).cumsum(1).flip(1)  # e_k^2 for k = 0 .. r-1, that is the energy of k+1 .. r
-        kept = (tail > self.eps**2).to(alpha.dtype).sum(1, keepdim=True)
-        place = torch.arange(1, alpha.shape[1] + 1, device=alpha.device, dtype=alpha.dtype).unsqueeze(0)
-        behind = torch.cat([tail[:, 1:], torch.zeros_like(tail[:, :1])], 1)  # not tail - energy, which would cancel
-        left = self.eps**2 - behind  # at k = m': eps^2 - e_m'^2
-        gamma = torch.minimum(left.clamp_min(0).sqrt() / self.singular, alpha.abs())
-        last = alpha - gamma * alpha.sign()
-        sent = torch.where(place < kept, alpha, torch.where(place == kept, last, torch.zeros_like(alpha)))
-        return kept, sent
+        kept = (self._tail(alpha) > self.eps**2).to(alpha.dtype).sum(1, keepdim=True)
+        return kept, self._sent(alpha, kept)
 
     def decode(self, *tensors: Tensor) -> Tensor:
         return tensors[1]
+
+    def match(self, alpha: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """What these coefficients would send if m' were the one seen."""
+        return self._sent(alpha, tensors[0]), tensors[1]
+
+    def _tail(self, alpha: Tensor) -> Tensor:
+        """e_k^2 for k = 0 .. r-1, that is the energy of k+1 .. r."""
+        return ((alpha * self.singular) ** 2).flip(1).cumsum(1).flip(1)
+
+    def _sent(self, alpha: Tensor, kept: Tensor) -> Tensor:
+        tail = self._tail(alpha)
+        place = torch.arange(1, alpha.shape[1] + 1, device=alpha.device, dtype=alpha.dtype).unsqueeze(0)
+        behind = torch.cat([tail[:, 1:], torch.zeros_like(tail[:, :1])], 1)  # not tail - energy, which would cancel
+        left = self.eps**2 - behind  # at k = m': eps^2 - e_m'^2
+        gamma = torch.minimum(left.clamp_min(TINY).sqrt() / self.singular, alpha.abs())
+        last = alpha - gamma * alpha.sign()
+        return torch.where(place < kept, alpha, torch.where(place == kept, last, torch.zeros_like(alpha)))
 
 
 class Strongest(Codec):
@@ -218,6 +246,10 @@ class Strongest(Codec):
         index = (mask > 0.5).to(values.dtype).topk(self.keep, dim=1).indices.sort(dim=1).values
         return torch.zeros_like(mask).scatter(1, index, values)
 
+    def match(self, alpha: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """The coefficients that travelled, whatever these would have sent."""
+        return alpha * (tensors[0] > 0.5), self.decode(*tensors)
+
 
 class CoefficientObfuscator(Obfuscator):
     """A projection and its codec."""
@@ -233,6 +265,12 @@ class CoefficientObfuscator(Obfuscator):
 
     def decode(self, *tensors: Tensor) -> Tensor:
         return self.projection.expand(self.codec.decode(*tensors))
+
+    def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients, each in the server's units (times s_k)."""
+        scale = self.projection.singular.repeat_interleave(self.projection.places)
+        expected, seen = self.codec.match(self.projection(z), *tensors)
+        return expected * scale, seen * scale
 
 
 class LiftedServer(nn.Module):

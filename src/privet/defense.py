@@ -58,6 +58,14 @@ class Obfuscator(nn.Module):
         """Payload tensors -> z' [B, *shape], a representation as the server's half expects it."""
         raise TypeError(f"{type(self).__name__} does not say how it decodes")
 
+    def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """What a candidate z [B, *shape] says and what the payload seen says: two tensors [B, ...] that agree where z
+        was the sender's, up to rounding and noise, the first of them differentiable in z. What an adversary who knows
+        this obfuscator minimizes; choices that travel are held as they were seen, noise as if there were none.
+        """
+        silent = [torch.zeros(len(z), *noise.shape, device=z.device) for noise in self.noise]
+        return self.decode(*self.encode(z, *silent)), self.decode(*tensors)
+
     def forward(self, z: Tensor, *noise: Tensor) -> Tensor:
         """z' without the cast to the wire's dtype: what training goes through."""
         return self.decode(*self.encode(z, *noise))
@@ -204,6 +212,10 @@ class ChainedObfuscator(Obfuscator):
 
     def decode(self, *tensors: Tensor) -> Tensor:
         return self.last.decode(*tensors)
+
+    def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        silent = [torch.zeros(len(z), *noise.shape, device=z.device) for noise in self.first.noise]
+        return self.last.match(self.first(z, *silent), *tensors)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +27,7 @@ from privet.content import contents
 from privet.data.corpus import Corpus
 from privet.errors import ModelError, SpecError, unknown
 from privet.run import Run
-from privet.split import Split, split
+from privet.split import Split, cuts, split
 from privet.train import Effort, fit_task, inputs
 
 REFERENCE = "none"
@@ -98,8 +99,9 @@ def trial(
             if report:
                 report("calibrating the attacks", 0, 1)
             calibration = checks.calibrate(
-                observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device
-            )
+                observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device,
+                stage=_first_stage(model, setting, corpus),
+            )  # fmt: skip
     content = _content(model, setting, corpus, seed) if defense == REFERENCE else None
     tables = tabulate(evidence, corpus, observed.answers["victim"], effort.bootstrap)
 
@@ -246,6 +248,13 @@ def _content(model: nn.Module, setting: Setting, corpus: Corpus, seed: int) -> d
     fresh = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), seed=seed)
     networks = {"trained": model, "untrained": fresh.to(setting.device)}
     return {name: [asdict(layer) for layer in contents(network, x)] for name, network in networks.items()}
+
+
+def _first_stage(model: nn.Module, setting: Setting, corpus: Corpus) -> nn.Module | None:
+    """The network up to its first legal cut, where that has at least as many values as the input."""
+    example = inputs(corpus.victim.x[:2], setting.device)
+    first = cuts(model, example)[0]
+    return split(model, example, first.name).edge if math.prod(first.shape) >= math.prod(corpus.shape) else None
 
 
 def check(setting: Setting) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from privet import cost, data, experiment, models, run
 from privet import defense as defenses
-from privet.auditing.threat import Threat
+from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import CutError, DataError, RunError, SpecError
 from privet.experiment import REFERENCE, Setting
@@ -218,6 +218,10 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(
         corpus.aux_train
     ) * per_example + 2 * len(corpus.hidden)
+    attacks, _ = portfolio(Threat.named(study.setting.threat, study.setting.side), study.setting.attacks)
+    if any(getattr(attack, "costly", False) for attack in attacks.values()):  # a few settings on some, then everybody
+        searched = 1.5 * (16 * (effort.grid + 1) + effort.asked)
+        attacking += searched * effort.inversion_steps * per_example
     jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
     return (training + attacking * (missing + 2)) / jobs + 4
 

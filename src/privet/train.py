@@ -41,6 +41,8 @@ class Effort:
     patience: int
     calibration: int
     attack_steps: int
+    inversion_steps: int
+    asked: int  # people whom an attack is asked about that is costly for each of them
     bootstrap: int = 400
     batch: int = 64
 
@@ -61,9 +63,9 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("quick", 12, 6, 20, 10, 1, 4, 600, 500, bootstrap=200),
-        Effort("standard", 15, 8, 40, 15, 2, 6, 1500, 1000),
-        Effort("full", 50, 20, 100, 100, 3, 15, 4000, 5000, bootstrap=1000),
+        Effort("quick", 12, 6, 20, 10, 1, 4, 600, 500, 100, 16, bootstrap=200),
+        Effort("standard", 15, 8, 40, 15, 2, 6, 1500, 1000, 300, 48),
+        Effort("full", 50, 20, 100, 100, 3, 15, 4000, 5000, 2000, 256, bootstrap=1000),
     )
 }
 

@@ -214,7 +214,10 @@ def test_reconstruction(name: str, shape: tuple[int, ...]) -> None:
     attack = registry.parse(FOLDER, name)
 
     def decibel(send: Any) -> float:
-        views = {k: View(send(v.flatten(1))) for k, v in x.items()}
+        def match(candidate: torch.Tensor, payload: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+            return send(candidate.flatten(1)), payload[0]
+
+        views = {k: View(send(v.flatten(1)), match=match, seen=((send(v.flatten(1)),),)) for k, v in x.items()}
         material = Material([views["train"]], x["train"], views["val"], x["val"], shape)
         drawn = battery.run(attack, material, views["victims"], effort=effort, seed=0).victims
         assert drawn.shape == x["victims"].shape

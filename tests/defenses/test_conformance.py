@@ -216,6 +216,31 @@ def test_public_view_has_the_shape_of_z(cut: str, text: str) -> None:
         assert view.isfinite().all()
 
 
+def check_match(defended: Defended) -> None:
+    """The sender's own z agrees with its payload, somebody else's agrees less, and the way back to z is open."""
+    silent = tuple(np.zeros((6, *n.shape), np.float32) for n in defended.obfuscator.noise)
+    with torch.no_grad():
+        z = defended.split.edge.eval()(pictures(6))
+    tensors = defended.tensors(defended.pack(z, silent))
+    z = z.requires_grad_()
+    expected, seen = defended.obfuscator.match(z, *tensors)
+    assert expected.shape == seen.shape == (6, *expected.shape[1:])
+    assert seen.isfinite().all()
+    own = (expected - seen).flatten(1).norm(dim=1)
+    other = (defended.obfuscator.match(z.roll(1, 0), *tensors)[0] - seen).flatten(1).norm(dim=1)
+    coarse = {f.dtype for f in defended.obfuscator.signature} <= {"int8", "bits"}  # a byte, or the largest class
+    assert own.sum() <= other.sum()
+    assert coarse or (own < 0.01 * seen.flatten(1).norm(dim=1) + 1e-3).all()
+    (slope,) = torch.autograd.grad((expected - seen.detach() - 1).square().sum(), z)
+    assert slope.isfinite().all()
+    assert slope.abs().sum() > 0
+
+
+@every_case
+def test_an_adversary_can_match_a_payload(cut: str, text: str) -> None:
+    check_match(fitted(cut, text))
+
+
 @every_case
 def test_saturation_is_counted(cut: str, text: str) -> None:
     defended = fitted(cut, text)

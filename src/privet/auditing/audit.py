@@ -96,7 +96,15 @@ class Wire:
         server = (self.defended.template or self.defended.split.server) if "architecture" in knows else None
         masks = sum(f.size for f in signature if f.dtype == "bits")
         first = masks > 0 and signature[0].dtype == "bits" and any(f.dtype != "bits" for f in signature)
-        return View(torch.cat(columns, 1), z, server, masks if first else 0), logits.argmax(1).numpy()
+        view = View(torch.cat(columns, 1), z, server, masks if first else 0)
+        if "edge" in knows:
+            seen = tuple(torch.from_numpy(np.concatenate([p.floats()[f.name] for p in payloads])) for f in signature)
+            view = replace(view, match=self.match, seen=(seen,))
+        return view, logits.argmax(1).numpy()
+
+    def match(self, x: Tensor, payload: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """`View.match`."""
+        return self.defended.obfuscator.match(self.defended.split.edge(x), *payload)
 
     def messages(self, sent: Sequence[list[bytes]], part: Part) -> Array:
         """The number of the message of each person of the part, over all queries, with what the adversary knows."""
@@ -144,7 +152,8 @@ def combined(views: Sequence[View]) -> View:
     if len(views) == 1:
         return first
     z = None if first.z is None else torch.stack([v.z for v in views if v.z is not None]).mean(0)
-    return replace(first, flat=torch.stack([v.flat for v in views]).mean(0), z=z)
+    seen = tuple(payload for view in views for payload in view.seen)
+    return replace(first, flat=torch.stack([v.flat for v in views]).mean(0), z=z, seen=seen)
 
 
 def observe(
@@ -215,13 +224,15 @@ def attack(
     device: torch.device | str = "cpu",
     report: Report = None,
 ) -> Evidence:
-    """Run every attack against every hidden attribute and against the input itself."""
+    """Run every attack against every hidden attribute and against the input itself, costly attacks last: they begin
+    where the best decoder has come to, and are asked about some people only."""
     evidence = Evidence()
     plan = [
         (name, a, goal)
-        for name, a in attacks.items()
+        for name, a in sorted(attacks.items(), key=lambda item: is_costly(item[1]))
         for goal in (corpus.hidden if a.goal == "attribute" else ("input",))
     ]
+    drawn: tuple[float, Tensor, Tensor] | None = None  # PSNR on aux_val, aux_val, the victims
     for index, (name, method, goal) in enumerate(plan):
         if report:
             report(f"{name} on {goal}", index, len(plan))
@@ -230,13 +241,25 @@ def attack(
             if method.goal == "attribute"
             else _input_material(observed, corpus, threat, seed)
         )
-        outcome = battery.run(method, material, observed.victims, effort=effort, seed=seed, device=device)
-        evidence.logs[f"{goal}/{name}"] = outcome.log
+        victims, people = observed.victims, None
+        if is_costly(method):
+            people, held = asked(len(victims), effort.asked), torch.from_numpy(asked(len(material.val), effort.asked))
+            val = material.val
+            if drawn:
+                val, victims = replace(val, drawn=drawn[1]), replace(victims, drawn=drawn[2])
+            material = replace(material, val=val.rows(held), known_val=material.known_val[held])
+            victims = victims.rows(torch.from_numpy(people))
+        outcome = battery.run(method, material, victims, effort=effort, seed=seed, device=device)
+        evidence.logs[f"{goal}/{name}"] = outcome.log | ({} if people is None else {"asked": len(people)})
         if method.goal == "attribute":
             evidence.arrays[f"posterior/{goal}/{name}"] = outcome.victims.numpy()
             scores = attribute_scores(outcome.val.numpy(), material.known_val.numpy())
         else:
-            scores = _keep_pictures(evidence, name, outcome.victims, corpus.victim, outcome.val, material.known_val)
+            scores = _keep_pictures(
+                evidence, name, outcome.victims, corpus.victim, people, outcome.val, material.known_val
+            )
+            if people is None and (drawn is None or scores["psnr"] > drawn[0]):
+                drawn = scores["psnr"], outcome.val, outcome.victims
         evidence.selection.setdefault(goal, {})[name] = scores
     return evidence
 
@@ -333,17 +356,31 @@ def _known(part: Part, people: Array, answers: Array, corpus: Corpus, threat: Th
 
 
 def _keep_pictures(
-    evidence: Evidence, name: str, drawn: Tensor, victims: Part, drawn_val: Tensor, val: Tensor
+    evidence: Evidence, name: str, drawn: Tensor, victims: Part, people: Array | None, drawn_val: Tensor, val: Tensor
 ) -> dict[str, float]:
-    for metric, values in picture_scores(drawn, inputs(victims.x)).items():
-        evidence.arrays[f"score/input/{name}/{metric}"] = values
+    """Scores [N] of the victims, NaN for those whom a costly attack was not asked about, and some pictures."""
+    people = np.arange(len(victims)) if people is None else people
+    for metric, values in picture_scores(drawn, inputs(victims.x[people])).items():
+        whole = np.full(len(victims), np.nan)
+        whole[people] = values
+        evidence.arrays[f"score/input/{name}/{metric}"] = whole
     if drawn.dim() == 4:
-        evidence.arrays[f"picture/{name}"] = (
-            (drawn[shown(len(victims))] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-        )
+        rows = np.searchsorted(people, shown(len(victims)))
+        evidence.arrays[f"picture/{name}"] = (drawn[rows] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     return {metric: float(values.mean()) for metric, values in picture_scores(drawn_val, val).items()}
 
 
 def shown(n: int) -> list[int]:
     """Which victims' pictures a report shows: evenly spaced, never chosen by score."""
     return [int(i) for i in np.linspace(0, n - 1, min(PICTURES, n))]
+
+
+def is_costly(attack: Probe | Solver) -> bool:
+    """Whether an attack works on each person for itself."""
+    return bool(getattr(attack, "costly", False))
+
+
+def asked(n: int, most: int) -> Array:
+    """Whom a costly attack is asked about: evenly spaced, those shown among them."""
+    spaced = np.linspace(0, n - 1, min(most, n)).astype(np.int64)
+    return np.union1d(spaced, shown(n)) if n else spaced

@@ -69,7 +69,7 @@ def run(
 def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int) -> Posterior:
     """A solver sees the first draws of a random obfuscator side by side."""
     draws = [material.train[i] for i in range(min(SOLVED, len(material.train)))]
-    train, known = draws[0], material.known.repeat(len(draws))
+    train, known = draws[0], torch.cat([material.known] * len(draws))
     if len(draws) > 1:
         z = None if train.z is None else torch.cat([v.z for v in draws if v.z is not None])
         train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z)

@@ -13,17 +13,18 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privet.attack import Probe, Solver, View
 from privet.auditing import battery, floors
-from privet.auditing.audit import Observed, attribute_material, attribute_scores, picture_scores
+from privet.auditing.audit import Observed, attribute_material, attribute_scores, is_costly, picture_scores
 from privet.auditing.battery import Material
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
 from privet.train import Effort, inputs, some
 
 CALIBRATED = 3
+RECOVERED = 25.0  # dB, behind the first stage of the undefended network
 BATTERY = "(selected on aux_val)"
 
 
@@ -205,8 +206,10 @@ def calibrate(
     effort: Effort,
     seed: int,
     device: torch.device | str = "cpu",
+    stage: nn.Module | None = None,
 ) -> list[Check]:
-    """Constant, planted bit, shuffled labels and identity, on people of this corpus, undefended, at this cut."""
+    """Constant, planted bit, shuffled labels and identity, on people of this corpus, undefended, at this cut; and,
+    of attacks that run candidates through the edge half, the first `stage` of the network."""
     known = {n: a for n, a in attacks.items() if a.goal == "attribute"}
     # The machinery is what is calibrated, so a threat with few labels is given all of aux here.
     ample = replace(threat, labels=effort.calibration, pairs=effort.calibration)
@@ -225,7 +228,10 @@ def calibrate(
             checks += _shuffled(case)
     for name, attack in attacks.items():
         if attack.goal == "reconstruct":
-            checks.append(_identity(name, attack, corpus, effort=effort, seed=seed, device=device))
+            common = _Common(effort=effort, seed=seed, device=device)
+            checks.append(_rebuilt(name, attack, corpus, None, **common))
+            if stage is not None and "edge" in attack.needs:
+                checks.append(_rebuilt(name, attack, corpus, stage, **common))
     return checks
 
 
@@ -315,20 +321,30 @@ def _at_least(case: _Case, name: str, value: float, least: float, *, decisive: b
     return Check("planted_bit", name, case.attribute, "accuracy", value, wanted, value >= least, case.seed, decisive)
 
 
-def _identity(
-    name: str, attack: Probe | Solver, corpus: Corpus, *, effort: Effort, seed: int, device: torch.device | str
-) -> Check:
-    """The input itself is the payload: a reconstruction must come at least 4 dB closer than "
-    "the mean input, and soon."""
+def _rebuilt(
+    name: str, attack: Probe | Solver, corpus: Corpus, stage: nn.Module | None, *, effort: Effort, seed: int,
+    device: torch.device | str,
+) -> Check:  # fmt: skip
+    """The input itself is the payload: a reconstruction must come at least 4 dB closer than the mean input, and soon.
+    Behind the first stage of the network it must come to 25 dB."""
     effort = replace(effort, attack_steps=min(400, effort.attack_steps))
-    parts = (corpus.aux_train, corpus.aux_val, corpus.victim)
-    x = [inputs(part.x[some(np.arange(len(part)), effort.calibration, seed)]) for part in parts]
-    views = [View(rows.flatten(1)) for rows in x]
+    most = min(effort.calibration, effort.asked) if is_costly(attack) else effort.calibration
+    parts = (corpus.aux_train, effort.calibration), (corpus.aux_val, most), (corpus.victim, most)
+    x = [inputs(part.x[some(np.arange(len(part)), count, seed)]) for part, count in parts]
+    run = nn.Flatten() if stage is None else stage.eval()
+
+    def view(rows: Tensor) -> View:
+        with torch.no_grad():
+            sent = torch.cat([run(part.to(device)).cpu() for part in torch.split(rows, 256)])
+        return View(sent.flatten(1), match=lambda c, p: (run(c.to(device)), p[0].to(device)), seen=((sent,),))
+
+    views = [view(rows) for rows in x]
     material = Material(views[:1], x[0], views[1], x[1], corpus.shape)
     outcome = battery.run(attack, material, views[2], effort=effort, seed=seed, device=device)
     floor = picture_scores(floors.mean_image(x[0], len(x[2])), x[2])["psnr"].mean()
-    value, wanted = float(picture_scores(outcome.victims, x[2])["psnr"].mean()), float(floor) + 4
-    return Check("identity", name, "input", "psnr", value, f"at least {wanted:.1f} dB", value >= wanted, seed)
+    value = float(picture_scores(outcome.victims, x[2])["psnr"].mean())
+    least, check = (float(floor) + 4, "identity") if stage is None else (RECOVERED, "first_stage")
+    return Check(check, name, "input", "psnr", value, f"at least {least:.1f} dB", value >= least, seed)
 
 
 def _blank(view: View) -> View:

@@ -54,7 +54,7 @@ def refuse_impossible(messages: Array, errors: Array, arrays: Mapping[str, Array
             most = certificate.accuracy(messages, s, victim.groups).in_sample
             if right > most + ROUNDING:
                 raise _impossible(rest[1], f"right about {rest[0]!r} for {right:.1%} of the victims", f"{most:.1%}")
-        elif kind == "score" and rest[-1] == "psnr":
+        elif kind == "score" and rest[-1] == "psnr" and np.isfinite(value).all():  # of everybody, as the limit is
             error, least = float((10 ** (-value / 10)).mean()), float(errors.mean())
             if error < least * (1 - ROUNDING):
                 raise _impossible(rest[1], f"rebuilding inputs with a squared error of {error:.4f}", f"{least:.4f}")

@@ -38,7 +38,11 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int
                 tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], own)
         elif kind in ("score", "floor"):
             name = rest[1] if kind == "score" else f"floor:{rest[1]}"
-            tables[f"table/input/{name}/{rest[2]}"] = _share(value, everybody)
+            scored = np.isfinite(value)  # a costly attack is asked about some people only
+            rows = everybody[:, scored]  # the same draws of the same people, so that tables stay paired
+            if not rows.any(1).all():
+                rows = weights(victim.groups[scored], replicates, seed=0)
+            tables[f"table/input/{name}/{rest[2]}"] = _share(value[scored], rows)
     return tables
 
 

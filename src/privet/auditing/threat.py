@@ -46,7 +46,7 @@ class Threat:
         return {"name": self.name, "paragraph": self.paragraph + known}
 
 
-_ALL: frozenset[Need] = frozenset({"labels", "pairs", "obfuscator", "architecture"})
+_ALL: frozenset[Need] = frozenset({"labels", "pairs", "obfuscator", "architecture", "edge"})
 THREATS = {
     threat.name: threat
     for threat in (

@@ -41,6 +41,11 @@ class CoinObfuscator(Obfuscator):
         sent, z = tensors
         return z + (1 - self._flag(sent)) * self.mean
 
+    def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """Where nothing came, nothing is asked of z."""
+        sent, seen = tensors
+        return z * self._flag(sent), seen
+
     def _flag(self, sent: Tensor) -> Tensor:
         return sent.reshape(-1, *([1] * self.mean.dim()))
 

@@ -42,6 +42,10 @@ class LabelObfuscator(Obfuscator):
         steps = torch.arange(self.classes, device=label.device).unsqueeze(0)
         return (label == steps).to(tensors[0].dtype)
 
+    def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """The probabilities of the classes stand for the largest of them."""
+        return z.softmax(1), self.decode(*tensors)
+
 
 @dataclass(frozen=True)
 class LabelOnly:

@@ -109,9 +109,9 @@ def _more(runs: Runs, people: int) -> list[str]:
 
 
 def _score(arrays: dict[str, Array], attribute: str, attack: str, metric: str, among: str | None, runs: Runs) -> float:
-    """The attack's own value, for the very people of the bound."""
+    """The attack's own value, for the very people of the bound (a costly attack: for those it was asked about)."""
     if metric == "squared_error":
-        return float((10 ** (-arrays[f"score/input/{attack}/psnr"] / 10)).mean())
+        return float(np.nanmean(10 ** (-arrays[f"score/input/{attack}/psnr"] / 10)))
     if among is None:
         return float(arrays[f"table/{attribute}/{attack}/{metric}"][0])
     names = [str(c) for c in runs.plan["data"]["target"]["classes"]]

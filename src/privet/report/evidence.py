@@ -61,6 +61,7 @@ MEANING = {
     "constant": "nothing is sent: an attack must not do better than chance",
     "planted_bit": "the attribute itself is put into the payload: an attack must find it",
     "identity": "the input itself is sent: a reconstruction must succeed",
+    "first_stage": "the first layer's output is sent: a search through it must bring the input back",
 }
 
 

@@ -55,22 +55,23 @@ class Runs:
         """The finished runs of a defense over the seeds of the reference."""
         return [self.runs[defense, s] for s in self.seeds if (defense, s) in self.runs]
 
-    def people(self, goal: str) -> tuple[int, int]:
-        """Victims that carry this label, and their groups."""
+    def people(self, goal: str, name: str = "") -> tuple[int, int]:
+        """Victims that carry this label (or whom a costly attack of this name was asked about), and their groups."""
         arrays = self.first.arrays
+        asked = arrays.get(f"score/{goal}/{name}/psnr")
         labels = (
             arrays["victim/target"]
             if goal == TARGET
             else arrays.get(f"victim/hidden/{goal}", np.zeros(len(arrays["victim/target"])))
         )
-        known = labels >= 0
+        known = labels >= 0 if asked is None else np.isfinite(asked)
         return int(known.sum()), len(np.unique(arrays["victim/groups"][known]))
 
     def cell(self, defense: str, goal: str, name: str, metric: str, like: str | None = None) -> Cell:
         """The tables of one statistic, over the seeds that `like` (this defense itself, if not given) has finished."""
         seeds = [s for s in self.seeds if (like or defense, s) in self.runs and (defense, s) in self.runs]
         tables = [self.runs[defense, s].arrays[f"table/{goal}/{name}/{metric}"] for s in seeds]
-        return Cell(tables, metric, *self.people(goal))
+        return Cell(tables, metric, *self.people(goal, name))
 
     def scores(self, goal: str) -> Iterator[tuple[str, str]]:
         """(attack, metric) pairs that were scored for a goal."""
