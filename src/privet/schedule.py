@@ -220,7 +220,7 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     ) * per_example + 2 * len(corpus.hidden)
     attacks, _ = portfolio(Threat.named(study.setting.threat, study.setting.side), study.setting.attacks)
     if any(getattr(attack, "costly", False) for attack in attacks.values()):  # a few settings on some, then everybody
-        searched = 1.5 * (16 * (effort.grid + 1) + effort.asked)
+        searched = 1.5 * (16 * (effort.grid + 2) + effort.asked)
         attacking += searched * effort.inversion_steps * per_example
     jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
     return (training + attacking * (missing + 2)) / jobs + 4

@@ -49,11 +49,11 @@ class Inversion:
     needs: ClassVar[frozenset[Need]] = frozenset({"pairs", "obfuscator", "edge"})
     costly: ClassVar[bool] = True
     plans: ClassVar[tuple[Plan, ...]] = (
-        Plan(1.0, 0.0, 0.05),
+        Plan(0.3, 0.0, 0.1),
         Plan(0.3, 100.0, 0.01),
-        Plan(0.1, 0.0, 0.05),
-        Plan(0.3, 10.0, 0.01),
+        Plan(0.03, 0.0, 0.1),
         Plan(3.0, 0.0, 0.02),
+        Plan(0.3, 10.0, 0.01),
     )
 
     def fit(
@@ -61,7 +61,7 @@ class Inversion:
     ) -> Posterior:
         """Choose the plan on aux_val."""
         few = val.rows(torch.arange(min(len(val), TRIED)))
-        plans = [plan for plan in self.plans[: effort.grid + 1] if val.drawn is not None or not plan.pull]
+        plans = [plan for plan in self.plans[: effort.grid + 2] if val.drawn is not None or not plan.pull]
         errors = [float((_look(few, train, s, p, effort) - s_val[: len(few)]).square().mean()) for p in plans]
         best = plans[errors.index(min(errors))]
         return lambda view: _look(view, train, s, best, effort)
