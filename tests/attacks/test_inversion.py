@@ -21,10 +21,10 @@ EFFORT = replace(SMALL, inversion_steps=300, asked=8)
 PLAIN = Plan(0.0, 0.0, 0.05)
 
 
-def linear(n: int, outputs: int, noise: float = 0.0, times: int = 1) -> tuple[View, Tensor]:
+def linear(n: int, outputs: int, noise: float = 0.0, times: int = 1, seed: int = 0) -> tuple[View, Tensor]:
     """People of 12 numbers behind a known matrix, seen `times` times with noise of its own."""
-    generator = torch.Generator().manual_seed(3)
-    matrix = torch.randn(12, outputs, generator=generator)
+    matrix = torch.randn(12, outputs, generator=torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(seed)
     x = torch.rand(n, 12, generator=generator)
     seen = tuple((x @ matrix + noise * torch.randn(n, outputs, generator=generator),) for _ in range(times))
     flat = torch.stack([p for (p,) in seen]).mean(0)
@@ -82,7 +82,7 @@ def test_a_pull_keeps_what_the_decoder_drew() -> None:
 @pytest.mark.parametrize("drawn", [False, True])
 def test_the_plan_is_chosen_on_aux_val(drawn: bool) -> None:
     """Where the decoder is perfect the plans that pull win; where there is none they are not tried."""
-    (train, x), (val, x_val), (victims, x_victims) = (linear(n, 4) for n in (200, 16, 20))
+    (train, x), (val, x_val), (victims, x_victims) = (linear(n, 4, seed=n) for n in (200, 16, 20))
     if drawn:
         val, victims = replace(val, drawn=x_val), replace(victims, drawn=x_victims)
     posterior = Inversion().fit(train, x, val, x_val, classes=0, effort=EFFORT, seed=0)
