@@ -167,7 +167,7 @@ def pictures(view: View) -> dict[str, Any] | None:
     if r.originals is None or not r.reconstructions:
         return None
     shown = SHOWN if len(r.reconstructions) <= MANY else FEWER
-    strips = []
+    strips, everybody = [], int(r.data["examples"]["victim"])
     for variant in {v.defense: v for v in reversed(view.variants)}.values():
         if variant.defense in r.reconstructions:
             rows = view.headlines(variant, INPUT)
@@ -175,6 +175,7 @@ def pictures(view: View) -> dict[str, Any] | None:
                 {
                     "label": variant.defense,
                     "attack": r.reconstruction_by.get(variant.defense, ""),
+                    "asked": f"for {rows[0].value.n:,} of {everybody:,} victims" if rows[0].value.n < everybody else "",
                     "scores": [
                         (words.metric_name(row.metric), cell(row.metric, row.value), cell(row.metric, row.floor))
                         for row in rows
