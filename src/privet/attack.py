@@ -105,6 +105,11 @@ class Solver(Protocol):
         [N, *input]."""
 
 
+def costly(attack: Probe | Solver) -> bool:
+    """Whether an attack works on each person for itself, so that it is asked about some only."""
+    return bool(getattr(attack, "costly", False))
+
+
 def _plant(z: Tensor, extra: Tensor) -> Tensor:
     flat = z.flatten(1).clone()
     width = min(extra.shape[1], flat.shape[1])

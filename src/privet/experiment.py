@@ -19,7 +19,7 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import audit, checks, messages, own
+from privet.auditing import audit, checks, messages, own, pictures
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
 from privet.bounds import certificate
@@ -365,7 +365,7 @@ def _truth(corpus: Corpus, observed: audit.Observed) -> run.Arrays:
     }
     truth |= {f"victim/hidden/{name}": victim.s[name] for name in corpus.hidden}
     if corpus.kind == "image":
-        truth["victim/pictures"] = victim.x[audit.shown(len(victim))]
+        truth["victim/pictures"] = victim.x[pictures.shown(len(victim))]
     return truth
 
 

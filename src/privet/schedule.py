@@ -16,6 +16,7 @@ import torch
 
 from privet import cost, data, experiment, models, run
 from privet import defense as defenses
+from privet.attack import costly
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import CutError, DataError, RunError, SpecError
@@ -219,7 +220,7 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
         corpus.aux_train
     ) * per_example + 2 * len(corpus.hidden)
     attacks, _ = portfolio(Threat.named(study.setting.threat, study.setting.side), study.setting.attacks)
-    if any(getattr(attack, "costly", False) for attack in attacks.values()):  # a few settings on some, then everybody
+    if any(map(costly, attacks.values())):  # a few settings on some, then everybody
         searched = 1.5 * (16 * (effort.grid + 2) + effort.asked)
         attacking += searched * effort.inversion_steps * per_example
     jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))

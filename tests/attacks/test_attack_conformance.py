@@ -20,8 +20,8 @@ from torch import nn
 from privet import registry
 from privet.attack import FOLDER, Goal, Need, Probe, Solver, View
 from privet.auditing import battery, floors
-from privet.auditing.audit import picture_scores
 from privet.auditing.battery import Material, Outcome
+from privet.auditing.pictures import scores
 from studies import SMALL
 
 NAMES = registry.names(FOLDER)
@@ -224,8 +224,8 @@ def test_reconstruction(name: str, shape: tuple[int, ...]) -> None:
         assert bool(torch.isfinite(drawn).all())
         assert float(drawn.min()) >= 0
         assert float(drawn.max()) <= 1
-        return float(picture_scores(drawn, x["victims"])["psnr"].mean())
+        return float(scores(drawn, x["victims"])["psnr"].mean())
 
-    floor = float(picture_scores(floors.mean_image(x["train"], PARTS["victims"]), x["victims"])["psnr"].mean())
+    floor = float(scores(floors.mean_image(x["train"], PARTS["victims"]), x["victims"])["psnr"].mean())
     assert decibel(lambda flat: flat) > floor + 6
     assert decibel(torch.zeros_like) < floor + 1

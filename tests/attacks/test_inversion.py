@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from privet.attack import View
 from privet.attacks.inversion import Inversion, Plan, descend, objective, total_variation
 from privet.auditing import audit
+from privet.auditing.pictures import asked, shown
 from privet.auditing.threat import Threat
 from privet.defense import parse
 from studies import SMALL
@@ -117,8 +118,8 @@ def test_a_costly_attack_is_asked_about_some() -> None:
     scores = evidence.arrays["score/input/inversion/psnr"]
     people = np.flatnonzero(np.isfinite(scores))
     assert len(scores) == len(corpus().victim)
-    assert people.tolist() == audit.asked(len(scores), 8).tolist()
-    assert set(audit.shown(len(scores))) <= set(people.tolist())
+    assert people.tolist() == asked(len(scores), 8).tolist()
+    assert set(shown(len(scores))) <= set(people.tolist())
     assert evidence.arrays["picture/inversion"].shape[1:] == SHAPE
 
 

@@ -15,6 +15,7 @@ from privet.attacks.decoder import Decoder
 from privet.attacks.mlp_probe import MlpProbe
 from privet.auditing import audit, own
 from privet.auditing.audit import Evidence
+from privet.auditing.pictures import shown
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat
 from privet.channels import Masked
@@ -195,5 +196,5 @@ def test_tables_start_with_the_statistic_itself() -> None:
 
 
 def test_shown_victims_do_not_depend_on_scores() -> None:
-    assert audit.shown(100) == [0, 14, 28, 42, 56, 70, 84, 99]
-    assert audit.shown(3) == [0, 1, 2]
+    assert shown(100) == [0, 14, 28, 42, 56, 70, 84, 99]
+    assert shown(3) == [0, 1, 2]

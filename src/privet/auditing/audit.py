@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from privet import metrics
-from privet.attack import Probe, Solver, View
-from privet.auditing import battery, floors, messages
+from privet.attack import Probe, Solver, View, costly
+from privet.auditing import battery, floors, messages, pictures
 from privet.auditing.battery import Material
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus, Part
@@ -27,7 +27,6 @@ from privet.train import Effort, inputs, predict, some
 DRAWS = 12
 FRAME = 256
 COMBINED = 3
-PICTURES = 8
 Report = Callable[[str, int, int], None] | None
 
 
@@ -229,7 +228,7 @@ def attack(
     evidence = Evidence()
     plan = [
         (name, a, goal)
-        for name, a in sorted(attacks.items(), key=lambda item: is_costly(item[1]))
+        for name, a in sorted(attacks.items(), key=lambda item: costly(item[1]))
         for goal in (corpus.hidden if a.goal == "attribute" else ("input",))
     ]
     drawn: tuple[float, Tensor, Tensor] | None = None  # PSNR on aux_val, aux_val, the victims
@@ -241,24 +240,25 @@ def attack(
             if method.goal == "attribute"
             else _input_material(observed, corpus, threat, seed)
         )
-        victims, people = observed.victims, None
-        if is_costly(method):
-            people, held = asked(len(victims), effort.asked), torch.from_numpy(asked(len(material.val), effort.asked))
+        victims, people = observed.victims, np.arange(len(observed.victims))
+        if costly(method):
+            people = pictures.asked(len(victims), effort.asked)
+            held = torch.from_numpy(pictures.asked(len(material.val), effort.asked))
             val = material.val
             if drawn:
                 val, victims = replace(val, drawn=drawn[1]), replace(victims, drawn=drawn[2])
             material = replace(material, val=val.rows(held), known_val=material.known_val[held])
             victims = victims.rows(torch.from_numpy(people))
         outcome = battery.run(method, material, victims, effort=effort, seed=seed, device=device)
-        evidence.logs[f"{goal}/{name}"] = outcome.log | ({} if people is None else {"asked": len(people)})
+        evidence.logs[f"{goal}/{name}"] = outcome.log | ({"asked": len(people)} if costly(method) else {})
         if method.goal == "attribute":
             evidence.arrays[f"posterior/{goal}/{name}"] = outcome.victims.numpy()
             scores = attribute_scores(outcome.val.numpy(), material.known_val.numpy())
         else:
-            scores = _keep_pictures(
-                evidence, name, outcome.victims, corpus.victim, people, outcome.val, material.known_val
-            )
-            if people is None and (drawn is None or scores["psnr"] > drawn[0]):
+            evidence.arrays |= pictures.record(name, outcome.victims, corpus.victim.x, people)
+            own = pictures.scores(outcome.val, material.known_val)
+            scores = {metric: float(values.mean()) for metric, values in own.items()}
+            if not costly(method) and (drawn is None or scores["psnr"] > drawn[0]):
                 drawn = scores["psnr"], outcome.val, outcome.victims
         evidence.selection.setdefault(goal, {})[name] = scores
     return evidence
@@ -299,21 +299,6 @@ def attribute_scores(posterior: Array, s: Array) -> dict[str, float]:
     return {name: float(metric(posterior, s, ones)[0]) for name, metric in metrics.METRICS.items()} if len(s) else {}
 
 
-def picture_scores(x_hat: Tensor, x: Tensor) -> dict[str, Array]:
-    """PSNR and, for pictures of at least 7 pixels, SSIM of every reconstruction; inputs lie in [0, 1].
-
-    Some hundred people at a time: the metrics compute in float64, and a part of pictures is large.
-    """
-    measures = {"psnr": metrics.psnr}
-    if x.dim() == 4 and min(x.shape[2:]) >= 7:
-        measures["ssim"] = metrics.ssim
-    pairs = list(zip(torch.split(x, 512), torch.split(x_hat, 512), strict=True))
-    return {
-        name: np.concatenate([measure(truth.numpy(), drawn.numpy(), data_range=1.0) for truth, drawn in pairs])
-        for name, measure in measures.items()
-    }
-
-
 def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Evidence:
     """The floors, from the undefended observation: what an adversary reaches without any payload."""
     evidence = Evidence()
@@ -340,8 +325,8 @@ def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> 
     if threat.sees_answer:
         given = observed.answers["aux_train"][owned]
         drawn["image_of_answer"] = floors.image_of_answer(own, given, observed.answers["victim"])
-    for floor, pictures in drawn.items():
-        for metric, values in picture_scores(pictures, x).items():
+    for floor, rebuilt in drawn.items():
+        for metric, values in pictures.scores(rebuilt, x).items():
             evidence.arrays[f"floor/input/{floor}/{metric}"] = values
     return evidence
 
@@ -353,34 +338,3 @@ def _known(part: Part, people: Array, answers: Array, corpus: Corpus, threat: Th
     if threat.sees_answer:
         columns, sizes = [answers, *columns], [corpus.n_classes(corpus.target), *sizes]
     return floors.one_hot(columns, sizes)
-
-
-def _keep_pictures(
-    evidence: Evidence, name: str, drawn: Tensor, victims: Part, people: Array | None, drawn_val: Tensor, val: Tensor
-) -> dict[str, float]:
-    """Scores [N] of the victims, NaN for those whom a costly attack was not asked about, and some pictures."""
-    people = np.arange(len(victims)) if people is None else people
-    for metric, values in picture_scores(drawn, inputs(victims.x[people])).items():
-        whole = np.full(len(victims), np.nan)
-        whole[people] = values
-        evidence.arrays[f"score/input/{name}/{metric}"] = whole
-    if drawn.dim() == 4:
-        rows = np.searchsorted(people, shown(len(victims)))
-        evidence.arrays[f"picture/{name}"] = (drawn[rows] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    return {metric: float(values.mean()) for metric, values in picture_scores(drawn_val, val).items()}
-
-
-def shown(n: int) -> list[int]:
-    """Which victims' pictures a report shows: evenly spaced, never chosen by score."""
-    return [int(i) for i in np.linspace(0, n - 1, min(PICTURES, n))]
-
-
-def is_costly(attack: Probe | Solver) -> bool:
-    """Whether an attack works on each person for itself."""
-    return bool(getattr(attack, "costly", False))
-
-
-def asked(n: int, most: int) -> Array:
-    """Whom a costly attack is asked about: evenly spaced, those shown among them."""
-    spaced = np.linspace(0, n - 1, min(most, n)).astype(np.int64)
-    return np.union1d(spaced, shown(n)) if n else spaced

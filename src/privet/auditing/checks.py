@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privet.attack import Probe, Solver, View
-from privet.auditing import battery, floors
-from privet.auditing.audit import Observed, attribute_material, attribute_scores, is_costly, picture_scores
+from privet.attack import Probe, Solver, View, costly
+from privet.auditing import battery, floors, pictures
+from privet.auditing.audit import Observed, attribute_material, attribute_scores
 from privet.auditing.battery import Material
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
@@ -328,7 +328,7 @@ def _rebuilt(
     """The input itself is the payload: a reconstruction must come at least 4 dB closer than the mean input, and soon.
     Behind the first stage of the network it must come to 25 dB."""
     effort = replace(effort, attack_steps=min(400, effort.attack_steps))
-    most = min(effort.calibration, effort.asked) if is_costly(attack) else effort.calibration
+    most = min(effort.calibration, effort.asked) if costly(attack) else effort.calibration
     parts = (corpus.aux_train, effort.calibration), (corpus.aux_val, most), (corpus.victim, most)
     x = [inputs(part.x[some(np.arange(len(part)), count, seed)]) for part, count in parts]
     run = nn.Flatten() if stage is None else stage.eval()
@@ -341,8 +341,8 @@ def _rebuilt(
     views = [view(rows) for rows in x]
     material = Material(views[:1], x[0], views[1], x[1], corpus.shape)
     outcome = battery.run(attack, material, views[2], effort=effort, seed=seed, device=device)
-    floor = picture_scores(floors.mean_image(x[0], len(x[2])), x[2])["psnr"].mean()
-    value = float(picture_scores(outcome.victims, x[2])["psnr"].mean())
+    floor = pictures.scores(floors.mean_image(x[0], len(x[2])), x[2])["psnr"].mean()
+    value = float(pictures.scores(outcome.victims, x[2])["psnr"].mean())
     least, check = (float(floor) + 4, "identity") if stage is None else (RECOVERED, "first_stage")
     return Check(check, name, "input", "psnr", value, f"at least {least:.1f} dB", value >= least, seed)
 
