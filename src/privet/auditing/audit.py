@@ -75,6 +75,8 @@ class Wire:
         """What the adversary makes of them, and the answers of the server."""
         signature = self.defended.obfuscator.signature
         payloads = [Payload.from_bytes(frame, signature) for frame in frames]
+        floats = [p.floats() for p in payloads]
+        seen = tuple(torch.from_numpy(np.concatenate([f[field.name] for f in floats])) for field in signature)
         logits = torch.cat([self.defended.server(p, self.device).float().cpu() for p in payloads])
         knows = self.threat.grants
         z = (
@@ -84,11 +86,7 @@ class Wire:
         )
         # Where a mask says which values came, a column of the raw payload means another value for everybody.
         masked = z is not None and any(f.dtype == "bits" for f in signature)
-        fields = [f.name for f in signature if f.dtype == "bits" or not masked]
-        columns = [
-            torch.from_numpy(np.concatenate([p.floats()[name].reshape(p.batch, -1) for p in payloads]))
-            for name in fields
-        ]
+        columns = [v.flatten(1) for f, v in zip(signature, seen, strict=True) if f.dtype == "bits" or not masked]
         columns += [z.flatten(1)] if masked and z is not None else []
         columns += [logits] if "architecture" in knows else []
         columns += [self.side(part)] if self.threat.side else []
@@ -97,13 +95,14 @@ class Wire:
         first = masks > 0 and signature[0].dtype == "bits" and any(f.dtype != "bits" for f in signature)
         view = View(torch.cat(columns, 1), z, server, masks if first else 0)
         if "edge" in knows:
-            seen = tuple(torch.from_numpy(np.concatenate([p.floats()[f.name] for p in payloads])) for f in signature)
             view = replace(view, match=self.match, seen=(seen,))
         return view, logits.argmax(1).numpy()
 
     def match(self, x: Tensor, payload: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """`View.match`."""
-        return self.defended.obfuscator.match(self.defended.split.edge(x), *payload)
+        """`View.match`, computed where the halves are."""
+        return self.defended.obfuscator.match(
+            self.defended.split.edge(x.to(self.device)), *(field.to(self.device) for field in payload)
+        )
 
     def messages(self, sent: Sequence[list[bytes]], part: Part) -> Array:
         """The number of the message of each person of the part, over all queries, with what the adversary knows."""

@@ -72,7 +72,7 @@ def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int) -
     train, known = draws[0], torch.cat([material.known] * len(draws))
     if len(draws) > 1:
         z = None if train.z is None else torch.cat([v.z for v in draws if v.z is not None])
-        train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z)
+        train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z, seen=())
     return solver.fit(
         train, known, material.val, material.known_val, classes=material.outputs[0], effort=effort, seed=seed
     )
