@@ -98,16 +98,22 @@ class Solver(Protocol):
     needs: ClassVar[frozenset[Need]]
 
     def fit(
-        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int
-    ) -> Posterior:
+        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int,
+        device: torch.device | str = "cpu",
+    ) -> Posterior:  # fmt: skip
         """Learn from aux what is known there: labels s [N] (attribute goals, K `classes`) or inputs s [N, *input]
         (reconstruction, where `classes` says nothing). Returns a function from a view to posteriors [N, K] or inputs
-        [N, *input]."""
+        [N, *input]. Views and results are on the CPU; networks of its own may run on `device`."""
 
 
 def costly(attack: Probe | Solver) -> bool:
     """Whether an attack works on each person for itself, so that it is asked about some only."""
     return bool(getattr(attack, "costly", False))
+
+
+def slow(attack: Probe | Solver) -> bool:
+    """Whether an attack costs more than it usually finds: it runs at effort `full`, or where it is asked for."""
+    return bool(getattr(attack, "slow", False))
 
 
 def _plant(z: Tensor, extra: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def trial(
         return done
     started = time.monotonic()
     effort, threat = Effort.named(setting.effort), Threat.named(setting.threat, setting.side)
-    attacks, left_out = portfolio(threat, setting.attacks)
+    attacks, left_out = portfolio(threat, setting.attacks, setting.effort)
 
     model = task_model(setting, corpus, seed, out, report)
     halves = cut(model, setting, corpus)
@@ -335,7 +335,9 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
         "code": _source(setting.model),
         "effort": asdict(Effort.named(setting.effort)),
         "training": _training(setting),
-        "attacks": sorted((name, _file(type(a))) for name, a in portfolio(threat, setting.attacks)[0].items()),
+        "attacks": sorted(
+            (name, _file(type(a))) for name, a in portfolio(threat, setting.attacks, setting.effort)[0].items()
+        ),
         "defense": defenses.spell(chosen),
         "methods": [_file(type(link)) for link in getattr(chosen, "defenses", (chosen,))],
         "seed": seed,

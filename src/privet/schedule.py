@@ -219,7 +219,9 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(
         corpus.aux_train
     ) * per_example + 2 * len(corpus.hidden)
-    attacks, _ = portfolio(Threat.named(study.setting.threat, study.setting.side), study.setting.attacks)
+    attacks, _ = portfolio(
+        Threat.named(study.setting.threat, study.setting.side), study.setting.attacks, study.setting.effort
+    )
     if any(map(costly, attacks.values())):  # a few settings on some, then everybody
         searched = 1.5 * (16 * (effort.grid + 2) + effort.asked)
         attacking += searched * effort.inversion_steps * per_example

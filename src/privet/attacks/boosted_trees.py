@@ -38,8 +38,9 @@ class BoostedTrees:
     columns: int = 16
 
     def fit(
-        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int
-    ) -> Posterior:
+        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int,
+        device: torch.device | str = "cpu",
+    ) -> Posterior:  # fmt: skip
         """Fit on aux_train, keep the number of trees that is best on aux_val."""
         labels, held = s.numpy(), s_val.numpy()
         present = np.unique(labels)

@@ -57,8 +57,9 @@ class Inversion:
     )
 
     def fit(
-        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int
-    ) -> Posterior:
+        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int,
+        device: torch.device | str = "cpu",
+    ) -> Posterior:  # fmt: skip
         """Choose the plan on aux_val."""
         few = val.rows(torch.arange(min(len(val), TRIED)))
         plans = [plan for plan in self.plans[: effort.grid + 2] if val.drawn is not None or not plan.pull]

@@ -35,8 +35,9 @@ class LinearProbe:
     needs: ClassVar[frozenset[Need]] = frozenset({"labels"})
 
     def fit(
-        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int
-    ) -> Posterior:
+        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int,
+        device: torch.device | str = "cpu",
+    ) -> Posterior:  # fmt: skip
         """Fit on aux_train for several penalties, keep the one that is best on aux_val."""
         present = np.unique(s.numpy())
         if len(present) < 2:

@@ -62,11 +62,11 @@ def run(
     if isinstance(attack, Probe):
         predict, log = _fit_probe(attack, material, effort, seed, device, progress)
     else:
-        predict, log = _fit_solver(attack, material, effort, seed), {}
+        predict, log = _fit_solver(attack, material, effort, seed, device), {}
     return Outcome(predict(material.val), predict(victims), log)
 
 
-def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int) -> Posterior:
+def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int, device: torch.device | str) -> Posterior:
     """A solver sees the first draws of a random obfuscator side by side."""
     draws = [material.train[i] for i in range(min(SOLVED, len(material.train)))]
     train, known = draws[0], torch.cat([material.known] * len(draws))
@@ -74,8 +74,9 @@ def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int) -
         z = None if train.z is None else torch.cat([v.z for v in draws if v.z is not None])
         train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z, seen=())
     return solver.fit(
-        train, known, material.val, material.known_val, classes=material.outputs[0], effort=effort, seed=seed
-    )
+        train, known, material.val, material.known_val, classes=material.outputs[0], effort=effort, seed=seed,
+        device=device,
+    )  # fmt: skip
 
 
 def _fit_probe(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from privet import registry
-from privet.attack import FOLDER, Need, Probe, Solver
+from privet.attack import FOLDER, Need, Probe, Solver, slow
 from privet.errors import SpecError, ThreatError, unknown
+
+EVERYTHING = "all"
 
 
 @dataclass(frozen=True)
@@ -88,19 +90,25 @@ THREATS = {
 }
 
 
-def portfolio(threat: Threat, names: tuple[str, ...] = ()) -> tuple[dict[str, Probe | Solver], dict[str, str]]:
-    """The attacks this threat grants, by spelled name, and those left out with the reason.
+def portfolio(
+    threat: Threat, names: tuple[str, ...] = (), effort: str = "full"
+) -> tuple[dict[str, Probe | Solver], dict[str, str]]:
+    """The attacks this threat grants, by spelled name, and those left out with the reason; without names those that
+    this effort affords, with `all` among them the slow ones, too.
 
     An attack that was asked for by name is refused with ThreatError where the threat does not grant it.
     """
     granted: dict[str, Probe | Solver] = {}
     left_out: dict[str, str] = {}
-    for text in names or registry.names(FOLDER):
+    named = tuple(name for name in names if name != EVERYTHING)
+    for text in dict.fromkeys((*(registry.names(FOLDER) if EVERYTHING in names or not names else ()), *named)):
         attack = registry.parse(FOLDER, text)
         refusal = threat.refusal(attack)
+        if refusal is None and not names and effort != "full" and slow(attack):
+            refusal = f"{text} is slow and runs at effort full; --attack {EVERYTHING} takes it at any effort"
         if refusal is None:
             granted[registry.spell(attack)] = attack
-        elif names:
+        elif text in named:
             raise ThreatError(f"{refusal}; choose another threat with --threat, or leave the attack out")
         else:
             left_out[registry.spell(attack)] = refusal

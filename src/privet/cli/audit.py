@@ -59,7 +59,10 @@ def audit(
     freeze: Freeze = None,
     attack: Annotated[
         list[str],
-        typer.Option(help="only these, and the one on the mask alone where there is one [all that the threat grants]"),
+        typer.Option(
+            help="only these, and the one on the mask alone where there is one; all: slow ones, too [all that the "
+            "threat grants and the effort affords]"
+        ),
     ] = [],  # noqa: B006
     threat: Annotated[str, typer.Option(help="server, eavesdropper, few_labels or repeated")] = "server",
     side: Annotated[
