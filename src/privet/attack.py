@@ -14,6 +14,8 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from privet import registry
+from privet.errors import ThreatError
 from privet.train import Effort
 
 FOLDER = "privet.attacks"
@@ -34,6 +36,7 @@ class View:
     public representation z' (None where the obfuscator is unknown). `server` is the server half, a template of its
     architecture. Of somebody who was seen several times it is the mean over the payloads. `masks` counts the first
     columns of `flat` that only say which values came (0 where all travel, or where bits are all that travels).
+    `hidden` [N, A] is what stands in front of the server's linear layers, side by side, where its weights are known.
 
     `match` runs candidates [N, *input] through the edge half and the obfuscator, for whoever knows both: what they say
     and what a payload said, [N, ...] each, equal where the candidate was the input (`Obfuscator.match`), differentiable
@@ -48,15 +51,16 @@ class View:
     match: Match | None = None
     seen: tuple[Fields, ...] = ()
     drawn: Tensor | None = None
+    hidden: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.flat)
 
     def rows(self, index: Tensor) -> View:
         """The same view of some of the people."""
-        z, drawn = (None if t is None else t[index] for t in (self.z, self.drawn))
+        z, drawn, hidden = (None if t is None else t[index] for t in (self.z, self.drawn, self.hidden))
         seen = tuple(tuple(field[index] for field in payload) for payload in self.seen)
-        return replace(self, flat=self.flat[index], z=z, seen=seen, drawn=drawn)
+        return replace(self, flat=self.flat[index], z=z, seen=seen, drawn=drawn, hidden=hidden)
 
     def planted(self, extra: Tensor) -> View:
         """This view with columns appended [N, k] to the payload and, in its first values, to z': for calibration."""
@@ -104,6 +108,20 @@ class Solver(Protocol):
         """Learn from aux what is known there: labels s [N] (attribute goals, K `classes`) or inputs s [N, *input]
         (reconstruction, where `classes` says nothing). Returns a function from a view to posteriors [N, K] or inputs
         [N, *input]. Views and results are on the CPU; networks of its own may run on `device`."""
+
+
+def public(attack: Probe | Solver, view: View) -> Tensor:
+    """z' [N, *shape]; ThreatError where the threat does not grant it."""
+    if view.z is None:
+        raise ThreatError(f"{registry.method_name(attack)} needs the public representation, which is not granted")
+    return view.z
+
+
+def template(attack: Probe | Solver, view: View) -> nn.Module:
+    """The server half; ThreatError where the threat does not grant it."""
+    if view.server is None:
+        raise ThreatError(f"{registry.method_name(attack)} needs the server's architecture, which is not granted")
+    return view.server
 
 
 def costly(attack: Probe | Solver) -> bool:

@@ -79,8 +79,9 @@ def trial(
 
     observed = audit.observe(defended, corpus, threat, seed, setting.device)
     evidence = audit.attack(
-        observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
-    )
+        observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report,
+        clock=time.process_time,
+    )  # fmt: skip
     evidence.arrays |= own.cotrained(defended, observed, setting.device)
     masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed, device=setting.device)
     evidence.arrays |= masks.arrays
@@ -135,6 +136,7 @@ def trial(
         "results": results,
         "versions": run.versions(),
         "seconds": time.monotonic() - started,
+        "attack_seconds": evidence.seconds,
     }
     return run.write(folder, record, evidence.arrays | tables | truth)
 

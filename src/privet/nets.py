@@ -94,14 +94,18 @@ class Shortcut(nn.Module):
         return cast(Tensor, self.behind(answer) + self.beside(z.flatten(1)))
 
 
-def reheaded(server: nn.Module, z: Tensor, outputs: int) -> nn.Module:
-    """The server's architecture with fresh weights and `outputs` logits.
+def reheaded(server: nn.Module, z: Tensor, outputs: int, *, keep: bool = False) -> nn.Module:
+    """The server's architecture with `outputs` logits and fresh weights, or with its own where they are to `keep`
+    (matrices of zeros only are drawn all the same: nothing would come through).
 
     The last linear layer is replaced where its width is that of the server's answer. Where there is none to replace (a
     half traced by torch.export has no modules), a linear layer is put behind the answer and another beside the network.
     """
     fresh = copy.deepcopy(server)
-    _refresh(fresh)
+    if keep:
+        _awaken(fresh)
+    else:
+        _refresh(fresh)
     fresh.eval()
     with torch.no_grad():
         answer = fresh(z[:2]).shape[1]
@@ -136,6 +140,15 @@ def _refresh(network: nn.Module) -> None:
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
+
+
+@torch.no_grad()
+def _awaken(network: nn.Module) -> None:
+    """Everything may learn, and no matrix stays zero."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+        if parameter.dim() > 1 and not parameter.any():
+            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5))
 
 
 def _between(features: Tensor, labels: Tensor) -> Tensor:

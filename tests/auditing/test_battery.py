@@ -57,7 +57,16 @@ class Constant:
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     def fit(
-        self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int
+        self,
+        train: View,
+        s: Tensor,
+        val: View,
+        s_val: Tensor,
+        *,
+        classes: int,
+        effort: Effort,
+        seed: int,
+        device: str = "cpu",
     ) -> Posterior:
         assert len(train) == len(s)
         return lambda view: torch.stack([view.flat[:, 0], 1 - view.flat[:, 0]], 1)

@@ -13,8 +13,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from privet.attack import Goal, Need, Setting, View
-from privet.errors import ThreatError
+from privet.attack import Goal, Need, Setting, View, public, template
 from privet.nets import reheaded
 
 
@@ -30,12 +29,8 @@ class ServerProbe:
 
     def features(self, view: View) -> Tensor:
         """The public representation z' [N, *shape]."""
-        if view.z is None:
-            raise ThreatError("server_probe needs the public representation, which this threat does not grant")
-        return view.z
+        return public(self, view)
 
     def network(self, view: View, output: tuple[int, ...]) -> nn.Module:
         """z' to logits."""
-        if view.server is None:
-            raise ThreatError("server_probe needs the server's architecture, which this threat does not grant")
-        return reheaded(view.server, self.features(view), output[0])
+        return reheaded(template(self, view), self.features(view), output[0])

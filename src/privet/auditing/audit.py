@@ -6,18 +6,19 @@ the intervals, the selection and the flags are computed from it later and can be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privet import metrics
 from privet.attack import Probe, Solver, View, costly
 from privet.auditing import battery, floors, messages, pictures
-from privet.auditing.battery import Material
+from privet.auditing.battery import Material, Outcome
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus, Part
 from privet.defense import Defended
@@ -27,6 +28,9 @@ from privet.train import Effort, inputs, predict, some
 DRAWS = 12
 FRAME = 256
 COMBINED = 3
+NARROW = 1024  # values in front of a linear layer
+VOTERS = 3
+ENSEMBLE = "ensemble"
 Report = Callable[[str, int, int], None] | None
 
 
@@ -51,6 +55,7 @@ class Evidence:
     # attribute -> attack -> metric -> score on aux_val
     selection: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     logs: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # of computing, by goal/attack; not part of the digest
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,9 @@ class Wire:
         payloads = [Payload.from_bytes(frame, signature) for frame in frames]
         floats = [p.floats() for p in payloads]
         seen = tuple(torch.from_numpy(np.concatenate([f[field.name] for f in floats])) for field in signature)
-        logits = torch.cat([self.defended.server(p, self.device).float().cpu() for p in payloads])
         knows = self.threat.grants
+        with listening(self.defended.server_half if "architecture" in knows else nn.Identity()) as heard:
+            logits = torch.cat([self.defended.server(p, self.device).float().cpu() for p in payloads])
         z = (
             torch.cat([self.defended.decode(p, self.device).float().cpu() for p in payloads])
             if "obfuscator" in knows
@@ -93,7 +99,8 @@ class Wire:
         server = (self.defended.template or self.defended.split.server) if "architecture" in knows else None
         masks = sum(f.size for f in signature if f.dtype == "bits")
         first = masks > 0 and signature[0].dtype == "bits" and any(f.dtype != "bits" for f in signature)
-        view = View(torch.cat(columns, 1), z, server, masks if first else 0)
+        hidden = torch.cat([torch.cat(parts) for parts in heard.values()], 1) if heard else None
+        view = View(torch.cat(columns, 1), z, server, masks if first else 0, hidden=hidden)
         if "edge" in knows:
             view = replace(view, match=self.match, seen=(seen,))
         return view, logits.argmax(1).numpy()
@@ -144,14 +151,35 @@ class Draws(Sequence[View]):
         return replace(self, people=people)
 
 
+@contextmanager
+def listening(server: nn.Module) -> Iterator[dict[nn.Module, list[Tensor]]]:
+    """What stands in front of each linear layer while the server answers, [B, width] a batch; of tokens their mean.
+    Layers wider than `NARROW` are left out: they read z' itself, or nearly."""
+    heard: dict[nn.Module, list[Tensor]] = {}
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        values = given[0].detach().float()
+        values = values.flatten(1, -2).mean(1) if values.dim() > 2 else values
+        if values.shape[1] <= NARROW:
+            heard.setdefault(layer, []).append(values.cpu())
+
+    hooks = [m.register_forward_pre_hook(note) for m in server.modules() if isinstance(m, nn.Linear)]
+    try:
+        yield heard
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def combined(views: Sequence[View]) -> View:
     """Several payloads of each person as one view: their mean, in which fresh noise averages out and masks add up."""
     first = views[0]
     if len(views) == 1:
         return first
     z = None if first.z is None else torch.stack([v.z for v in views if v.z is not None]).mean(0)
+    hidden = None if first.hidden is None else torch.stack([v.hidden for v in views if v.hidden is not None]).mean(0)
     seen = tuple(payload for view in views for payload in view.seen)
-    return replace(first, flat=torch.stack([v.flat for v in views]).mean(0), z=z, seen=seen)
+    return replace(first, flat=torch.stack([v.flat for v in views]).mean(0), z=z, seen=seen, hidden=hidden)
 
 
 def observe(
@@ -221,16 +249,18 @@ def attack(
     seed: int,
     device: torch.device | str = "cpu",
     report: Report = None,
+    clock: Callable[[], float] | None = None,
 ) -> Evidence:
     """Run every attack against every hidden attribute and against the input itself, costly attacks last: they begin
-    where the best decoder has come to, and are asked about some people only."""
+    where the best decoder has come to, and are asked about some people only. `clock` counts the seconds of each."""
     evidence = Evidence()
     plan = [
         (name, a, goal)
         for name, a in sorted(attacks.items(), key=lambda item: costly(item[1]))
         for goal in (corpus.hidden if a.goal == "attribute" else ("input",))
     ]
-    drawn: tuple[float, Tensor, Tensor] | None = None  # PSNR on aux_val, aux_val, the victims
+    opened: _Drawn | None = None
+    said: dict[str, list[_Said]] = {goal: [] for goal in corpus.hidden}
     for index, (name, method, goal) in enumerate(plan):
         if report:
             report(f"{name} on {goal}", index, len(plan))
@@ -240,27 +270,71 @@ def attack(
             else _input_material(observed, corpus, threat, seed)
         )
         victims, people = observed.victims, np.arange(len(observed.victims))
+        held = np.arange(len(material.val))
         if costly(method):
-            people = pictures.asked(len(victims), effort.asked)
-            held = torch.from_numpy(pictures.asked(len(material.val), effort.asked))
+            people, held = pictures.asked(len(victims), effort.asked), pictures.asked(len(held), effort.asked)
             val = material.val
-            if drawn:
-                val, victims = replace(val, drawn=drawn[1]), replace(victims, drawn=drawn[2])
-            material = replace(material, val=val.rows(held), known_val=material.known_val[held])
+            if opened:
+                val, victims = replace(val, drawn=opened.val), replace(victims, drawn=opened.victims)
+            rows = torch.from_numpy(held)
+            material = replace(material, val=val.rows(rows), known_val=material.known_val[rows])
             victims = victims.rows(torch.from_numpy(people))
+        started = clock() if clock else 0.0
         outcome = battery.run(method, material, victims, effort=effort, seed=seed, device=device)
+        evidence.seconds |= {f"{goal}/{name}": clock() - started} if clock else {}
         evidence.logs[f"{goal}/{name}"] = outcome.log | ({"asked": len(people)} if costly(method) else {})
         if method.goal == "attribute":
             evidence.arrays[f"posterior/{goal}/{name}"] = outcome.victims.numpy()
             scores = attribute_scores(outcome.val.numpy(), material.known_val.numpy())
+            said[goal].append(_Said(name, scores.get("accuracy", 0.0), outcome, material.known_val))
         else:
             evidence.arrays |= pictures.record(name, outcome.victims, corpus.victim.x, people)
             own = pictures.scores(outcome.val, material.known_val)
-            scores = {metric: float(values.mean()) for metric, values in own.items()}
-            if not costly(method) and (drawn is None or scores["psnr"] > drawn[0]):
-                drawn = scores["psnr"], outcome.val, outcome.victims
+            scores = _on_the_same(own, opened.scores if opened and costly(method) else {}, held)
+            if not costly(method) and (opened is None or scores["psnr"] > opened.scores["psnr"].mean()):
+                opened = _Drawn(own, outcome.val, outcome.victims)
         evidence.selection.setdefault(goal, {})[name] = scores
+    for goal, answers in said.items():
+        _vote(evidence, goal, answers)
     return evidence
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The best reconstructions so far, with their scores on aux_val [N]."""
+
+    scores: dict[str, Array]
+    val: Tensor
+    victims: Tensor
+
+
+def _on_the_same(own: dict[str, Array], before: dict[str, Array], held: Array) -> dict[str, float]:
+    """Mean scores on aux_val. Of an attack that was asked about few: what it gains there over the best one before,
+    added to that one's mean over everybody, since few people may be easy or hard ones."""
+    shift = {metric: values.mean() - values[held].mean() for metric, values in before.items()}
+    return {metric: float(values.mean() + shift.get(metric, 0.0)) for metric, values in own.items()}
+
+
+@dataclass(frozen=True)
+class _Said:
+    """One attack's posteriors, with its accuracy on aux_val and the labels there."""
+
+    name: str
+    accuracy: float
+    outcome: Outcome
+    known_val: Tensor
+
+
+def _vote(evidence: Evidence, goal: str, said: list[_Said]) -> None:
+    """One more attack: the mean posterior of the three that are best on aux_val."""
+    best = sorted(said, key=lambda one: -one.accuracy)[:VOTERS]
+    if len(best) < 2:
+        return
+    on_val = torch.stack([one.outcome.val for one in best]).mean(0).numpy()
+    on_victims = torch.stack([one.outcome.victims for one in best]).mean(0).numpy()
+    evidence.arrays[f"posterior/{goal}/{ENSEMBLE}"] = on_victims
+    evidence.selection[goal][ENSEMBLE] = attribute_scores(on_val, best[0].known_val.numpy())
+    evidence.logs[f"{goal}/{ENSEMBLE}"] = {"voters": [one.name for one in best]}
 
 
 def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Material:

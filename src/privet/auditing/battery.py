@@ -72,7 +72,8 @@ def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int, d
     train, known = draws[0], torch.cat([material.known] * len(draws))
     if len(draws) > 1:
         z = None if train.z is None else torch.cat([v.z for v in draws if v.z is not None])
-        train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z, seen=())
+        hidden = None if train.hidden is None else torch.cat([v.hidden for v in draws if v.hidden is not None])
+        train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z, seen=(), hidden=hidden)
     return solver.fit(
         train, known, material.val, material.known_val, classes=material.outputs[0], effort=effort, seed=seed,
         device=device,

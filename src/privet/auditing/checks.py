@@ -348,9 +348,8 @@ def _rebuilt(
 
 
 def _blank(view: View) -> View:
-    return replace(
-        view, flat=torch.zeros_like(view.flat[:, :8]), z=None if view.z is None else torch.zeros_like(view.z)
-    )
+    z, hidden = (None if t is None else torch.zeros_like(t) for t in (view.z, view.hidden))
+    return replace(view, flat=torch.zeros_like(view.flat[:, :8]), z=z, hidden=hidden)
 
 
 def _bits(labels: Tensor, classes: int) -> Tensor:
