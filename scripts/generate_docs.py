@@ -58,6 +58,7 @@ def card(folder: str, name: str, cls: type[Any]) -> str:
     ]
     if kind == "defense":
         parts.append(f"## How it is attacked\n\n{sentence(cls.adaptive)}\n")
+        parts.append(f"Answered by: {', '.join(f'`{name}`' for name in cls.answered_by)}.\n")
     else:
         needs = ", ".join(sorted(cls.needs)) or "nothing"
         parts.append(f"## What it asks of a threat\n\nGoal: {cls.goal}. Needs: {needs}.\n")

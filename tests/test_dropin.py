@@ -48,6 +48,7 @@ class NAME:
 
     summary: ClassVar[str] = "SUMMARY"
     adaptive: ClassVar[str] = "divide by the factor"
+    answered_by: ClassVar[tuple[str, ...]] = ("informed_probe",)
     factor: float = 0.5
 
     def fit(self, split, corpus, *, effort, seed, progress=None):
@@ -72,7 +73,7 @@ class NAME:
     goal: ClassVar[str] = "attribute"
     needs: ClassVar[frozenset] = frozenset({"labels"})
 
-    def fit(self, train, s, val, s_val, *, classes, effort, seed):
+    def fit(self, train, s, val, s_val, *, classes, effort, seed, device="cpu"):
         counts = torch.bincount(s, minlength=classes).float()
         return lambda view: (counts / counts.sum()).expand(len(view), classes)
 '''

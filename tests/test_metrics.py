@@ -123,6 +123,7 @@ def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_table_and_its_order() -> None:
     names = ["accuracy", "balanced_accuracy", "auc", "bits", "coverage_at_95_precision", "tpr_at_1_fpr"]
+    names += ["tpr_at_tenth_fpr"]
     assert list(METRICS) == names
     assert all(METRICS[name] is getattr(metrics, name) for name in names)
 
@@ -220,6 +221,15 @@ def test_tpr_by_hand() -> None:
     assert metrics.tpr_at_1_fpr(np.full((200, 2), 0.5), s, np.ones((1, 200)))[0] == 0.0
     assert np.isnan(metrics.tpr_at_fpr_per_value(np.eye(3)[s], s, 0.01)[2])
     assert metrics.tpr_at_1_fpr(p[s == 1], s[s == 1], np.ones((1, 50)))[0] == 0.0
+    many, held = (
+        np.linspace(1, 0, 2100),
+        np.repeat([1, 0, 1, 0], [40, 1, 60, 1999]),
+    )  # 2,000 negatives: two may be accused
+    many = np.stack([1 - many, many], axis=1)
+    assert metrics.tpr_at_fpr_per_value(many, held, 0.001)[1] == 1.0
+    assert metrics.tpr_at_fpr_per_value(many, held, 0.0004)[1] == pytest.approx(0.4)
+    both = metrics.tpr_at_fpr_per_value(many, held, 0.001)
+    assert metrics.tpr_at_tenth_fpr(many, held, np.ones((1, 2100)))[0] == pytest.approx(both.mean())
     with pytest.raises(DataError, match="false positive rate"):
         metrics.tpr_at_fpr_per_value(p, s, 1.0)
 

@@ -28,6 +28,7 @@ from typing import ClassVar
 class {name}:
     summary: ClassVar[str] = "sends twice the representation"
     adaptive: ClassVar[str] = "halve it"
+    answered_by: ClassVar[tuple[str, ...]] = ("informed_probe",)
     factor: float = 2.0
 
     def fit(self, split, corpus, *, effort, seed, progress=None):
@@ -140,6 +141,7 @@ class Sample:
 
     summary: ClassVar[str] = "a test"
     adaptive: ClassVar[str] = "a test"
+    answered_by: ClassVar[tuple[str, ...]] = ("linear_probe",)
     count: int
     flag: bool = False
     limit: float | None = None
@@ -175,7 +177,9 @@ def module(text: str, doc: str | None = "A source.") -> ModuleType:
 
 
 HEAD = "from dataclasses import dataclass\n"
-GOOD = "@dataclass(frozen=True)\nclass A:\n    summary = 'one line'\n    adaptive = 'a card'\n"
+GOOD = (
+    "@dataclass(frozen=True)\nclass A:\n    summary = 'one line'\n    adaptive = 'a card'\n    answered_by = ('a',)\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +188,7 @@ GOOD = "@dataclass(frozen=True)\nclass A:\n    summary = 'one line'\n    adaptiv
         (HEAD + GOOD, None, "docstring"),
         (HEAD + GOOD.replace("adaptive", "adaptable"), "A source.", "`adaptive`"),
         (HEAD + GOOD.replace("'one line'", "''"), "A source.", "`summary`"),
+        (HEAD + GOOD.replace("('a',)", "()"), "A source.", "`answered_by`"),
         (HEAD + GOOD + GOOD.replace("class A", "class B"), "A source.", "one dataclass"),
         ("class A:\n    summary = 'x'", "A source.", "one dataclass"),
     ],

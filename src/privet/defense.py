@@ -170,11 +170,13 @@ class Defended:
 
 
 class Defense(Protocol):
-    """A frozen dataclass of a paper's hyperparameters. `summary` is its line in lists, `adaptive` its
-    adaptive-attack card."""
+    """A frozen dataclass of a paper's hyperparameters. `summary` is its line in lists. `adaptive` is its card for
+    adaptive attacks: what in it could fool ours. `answered_by` names what of the portfolio is not fooled: attacks,
+    threats (`repeated`), or `mask`, the attack on which values came."""
 
     summary: ClassVar[str]
     adaptive: ClassVar[str]
+    answered_by: ClassVar[tuple[str, ...]]
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Learn on the task parts of the corpus alone; the split given is not changed."""
@@ -224,6 +226,7 @@ class Chain:
 
     summary: ClassVar[str] = "several defenses in order; only the last one packs"
     adaptive: ClassVar[str] = "the attack that answers each link; the portfolio sees only what the last link sends"
+    answered_by: ClassVar[tuple[str, ...]] = ("informed_probe", "server_probe", "decoder")
     defenses: tuple[Defense, ...]
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """What is measured, per example or under explicit weights: whoever aggregates says how. numpy only, pure.
 
     pictures     mse psnr ssim                 one value per example [N]
-    posteriors   accuracy balanced_accuracy auc bits coverage_at_95_precision tpr_at_1_fpr
+    posteriors   accuracy balanced_accuracy auc bits coverage_at_95_precision tpr_at_1_fpr tpr_at_tenth_fpr
                  f(p, s, weights) -> [R]       p [N, K] probabilities, s [N] labels in 0..K-1, weights [R, N] >= 0
 
 A row of weights says how often each example counts: a row of ones is the point estimate, rows of bootstrap
@@ -179,8 +179,24 @@ def coverage_at_95_precision(p: Array, s: Array, weights: Array) -> Floats:
     q, t, w = _checked(p, s, weights)
     hits, misses = _curve(q.max(axis=1), q.argmax(axis=1) == t, w)
     spoken = hits + misses
-    exposed = (hits >= PRECISION * spoken - ROUND) & (spoken >= FEWEST - ROUND)
-    return _over(np.where(exposed, spoken, 0.0).max(axis=1), spoken[:, -1])
+    return _over(np.where(_precise(hits, spoken), spoken, 0.0).max(axis=1), spoken[:, -1])
+
+
+def spoken_of(p: Array, s: Array) -> npt.NDArray[np.bool_]:
+    """Whom `coverage_at_95_precision` counts, each example once: those whose confidence reaches its threshold, [N]."""
+    q, t, w = _checked(p, s, np.ones((1, len(s))))
+    confidence = q.max(axis=1)
+    hits, misses = _curve(confidence, q.argmax(axis=1) == t, w)
+    precise = np.flatnonzero(_precise(hits, hits + misses)[0])
+    if not len(precise):
+        return np.zeros(len(t), bool)
+    found: npt.NDArray[np.bool_] = confidence >= np.unique(confidence)[::-1][precise[-1]]
+    return found
+
+
+def _precise(hits: Floats, spoken: Floats) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = (hits >= PRECISION * spoken - ROUND) & (spoken >= FEWEST - ROUND)
+    return found
 
 
 def tpr_at_1_fpr(p: Array, s: Array, weights: Array) -> Floats:
@@ -189,7 +205,19 @@ def tpr_at_1_fpr(p: Array, s: Array, weights: Array) -> Floats:
     The mean, since a maximum over values would be a choice made on the victims; `tpr_at_fpr` has the single values.
     0 where one value holds all the weight.
     """
-    rates = tpr_at_fpr(p, s, weights, 0.01)
+    return _mean_tpr(p, s, weights, 0.01)
+
+
+def tpr_at_tenth_fpr(p: Array, s: Array, weights: Array) -> Floats:
+    """The same at one false positive in a thousand: whom an attacker knows who is hardly ever wrong, [R].
+
+    Among fewer than 1,000 negatives not one may be accused.
+    """
+    return _mean_tpr(p, s, weights, 0.001)
+
+
+def _mean_tpr(p: Array, s: Array, weights: Array, fpr: float) -> Floats:
+    rates = tpr_at_fpr(p, s, weights, fpr)
     return _over(np.nansum(rates, axis=1), np.isfinite(rates).sum(axis=1))
 
 
@@ -224,6 +252,7 @@ METRICS: dict[str, Callable[[Array, Array, Array], Floats]] = {
     "bits": bits,
     "coverage_at_95_precision": coverage_at_95_precision,
     "tpr_at_1_fpr": tpr_at_1_fpr,
+    "tpr_at_tenth_fpr": tpr_at_tenth_fpr,
 }
 
 

@@ -112,6 +112,12 @@ def _checked(cls: type[Any], folder: str) -> type[Any]:
     for card in ("summary", "adaptive") if folder == "privet.defenses" else ("summary",):
         if not (isinstance(getattr(cls, card, None), str) and getattr(cls, card).strip()):
             raise SpecError(f"{cls.__module__}.{cls.__qualname__} needs a class variable `{card}`, one line of text")
+    answered = getattr(cls, "answered_by", ())
+    if folder == "privet.defenses" and not (isinstance(answered, tuple) and answered):
+        raise SpecError(
+            f"{cls.__module__}.{cls.__qualname__} needs a class variable `answered_by`: the names of the attacks that "
+            f"its card asks for, such as ('server_probe',)"
+        )
     return cls
 
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privet import registry
+from privet.auditing.tables import OWN
+from privet.auditing.threat import THREATS, Threat, portfolio
 from privet.defense import FOLDER, Defended, Guarantee, Obfuscator, ServerHalf, parse, spell
 from privet.errors import CutError, ModelError, SpecError
 from privet.payload import Array, Field, Noise, Payload, frame_bytes
@@ -106,6 +108,19 @@ def check_server_decodes(defended: Defended) -> None:
     assert (logits - view).abs().max() <= 1e-5 * max(1.0, float(view.abs().max()))
 
 
+def check_card(defended: Defended, answered_by: tuple[str, ...]) -> None:
+    """Every answer is in the portfolio of the curious server at standard effort, and answers what this defense does:
+    fresh noise is asked for again, choices that travel are read for themselves."""
+    attacks, _ = portfolio(Threat.named("server"), (), "standard")
+    unknown = set(answered_by) - set(attacks) - set(THREATS) - set(OWN)
+    assert not unknown, f"answered_by names {unknown}, which nobody runs"
+    if any(n.per == "sample" for n in defended.obfuscator.noise):
+        assert "repeated" in answered_by, "noise is drawn for every payload, and nobody asks again"
+    chosen = {f.dtype for f in defended.obfuscator.signature}
+    if "bits" in chosen and chosen != {"bits"}:
+        assert "mask" in answered_by, "which values came tells as well, and nobody reads it"
+
+
 def check_examples_stand_alone(defended: Defended) -> None:
     x, drawn = pictures(6), noise(defended, 6, 1)
     together = defended.encode(x, drawn)
@@ -129,6 +144,17 @@ def test_card(name: str) -> None:
     assert cls.summary.strip()
     assert cls.adaptive.strip()
     assert cls.__doc__
+    for cut in SPLITS:
+        if isinstance(made := attempt(cut, name), Defended):
+            check_card(made, cls.answered_by)
+
+
+def test_cards_are_enforced() -> None:
+    made = attempt(next(iter(SPLITS)), "gaussian")
+    assert isinstance(made, Defended)
+    for wrong in (("server_probe",), ("repeated", "nobody_probe"), ("repeated", "wide_probe")):
+        with pytest.raises(AssertionError):
+            check_card(made, wrong)
 
 
 @pytest.mark.parametrize("text", [*NAMES, *(text for _, text in EXTRA)])

@@ -88,7 +88,8 @@ def audit(
             help="[ATTRIBUTE.][METRIC.]QUANTITY>NUMBER[@upper|@lower]: exit with 3 if a headline finding is so. "
             "Quantities: advantage (value minus floor), normalized (share of the undefended leakage), certified (what "
             "no attacker exceeds; 1 where a payload has too many bits for a bound), utility, or a "
-            "metric: accuracy, balanced_accuracy, auc, bits, coverage_at_95_precision, tpr_at_1_fpr, psnr, ssim. "
+            "metric: accuracy, balanced_accuracy, auc, bits, coverage_at_95_precision, tpr_at_1_fpr, tpr_at_tenth_fpr, "
+            "psnr, ssim. "
             "advantage alone judges accuracy (PSNR for input); auc.advantage>0.1 judges AUC"
         ),
     ] = [],  # noqa: B006

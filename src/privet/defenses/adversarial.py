@@ -38,6 +38,7 @@ class Adversarial:
         "the network learned to fool one adversary of one architecture, and hides one attribute: fresh attackers of "
         "every family train on the final representation, and every other hidden attribute is attacked as well"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("server_probe", "informed_probe", "finetuned_probe")
     gamma: float = 0.5
     attribute: str = ""
 

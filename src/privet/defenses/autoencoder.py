@@ -78,6 +78,7 @@ class Autoencoder:
     adaptive: ClassVar[str] = (
         "a nonlinear code hides from linear probes only: mlp_probe and decoder learn it anew, server_probe sees z'"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("mlp_probe", "server_probe", "decoder")
     keep: int = 8
     tune: bool = False
 

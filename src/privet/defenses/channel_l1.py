@@ -38,6 +38,7 @@ class ChannelL1:
         "the kept channels are known and travel as they are: every probe reads them, and a decoder fills in the pruned "
         "ones from what they share with the kept; a channel that is large is not one that is harmless"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("server_probe", "decoder", "inversion")
     ratio: float = 0.5
 
     def __post_init__(self) -> None:

@@ -56,6 +56,7 @@ class CoinFlip:
 
     summary: ClassVar[str] = "sends the raw representation with probability p, else nothing"
     adaptive: ClassVar[str] = "ask again until the coin falls right (threat 'repeated')"
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "mask")
     p: float = 0.5
 
     def __post_init__(self) -> None:

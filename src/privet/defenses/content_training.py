@@ -62,6 +62,7 @@ class ContentTraining:
         "nothing is hidden by it alone: attackers train on the representation of the network as it then is, and behind "
         "signal_content on its coefficients"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("mlp_probe", "finetuned_probe", "decoder")
     removal: bool = True
     decorrelate: float = 10.0
     variational: float = 0.1

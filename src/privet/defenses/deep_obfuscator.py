@@ -54,6 +54,7 @@ class DeepObfuscator:
         "and every other attribute stay. Fresh attackers of every family train on the final representation, and "
         "decoders are scored by PSNR as well"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("server_probe", "informed_probe", "decoder", "inversion")
     gamma: float = 0.5
     beta: float = 2.0
     attribute: str = ""

@@ -68,6 +68,7 @@ class Disco:
         "it fooled the adversaries it was trained beside, and which channels came tells as well: fresh attackers of "
         "every family read the mask's bits beside the pruned representation, for every hidden attribute"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("mask", "server_probe", "informed_probe", "finetuned_probe")
     ratio: float = 0.75
     alpha: float = 0.5
     attribute: str = ""

@@ -58,6 +58,7 @@ class Downsampling:
     adaptive: ClassVar[str] = (
         "the payload is a picture: server_probe is a recognizer of small pictures, decoder enlarges"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("server_probe", "decoder")
     factor: int = 2
     tune: bool = True
 

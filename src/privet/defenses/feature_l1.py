@@ -50,6 +50,7 @@ class FeatureL1:
         "the kept features are known and travel as they are: every probe reads them; a decoder fills in the pruned "
         "ones from what they share with the kept"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("mlp_probe", "decoder")
     keep: int | float = 8
     tune: bool = True
 

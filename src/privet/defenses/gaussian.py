@@ -47,6 +47,7 @@ class Gaussian:
     adaptive: ClassVar[str] = (
         "averages out over repeated queries (threat 'repeated'); attackers train on noisy payloads"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "server_probe")
     sigma: float = 1.0
 
     def __post_init__(self) -> None:

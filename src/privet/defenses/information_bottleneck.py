@@ -82,6 +82,7 @@ class InformationBottleneck:
         "averages out over repeated queries (threat 'repeated'), and the size of the noise tells of z as well; the "
         "network fooled one adversary for one attribute: fresh attackers train on noisy payloads, on every hidden one"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "informed_probe", "server_probe")
     gamma: float = 0.5
     beta: float = 1e-3
     attribute: str = ""

@@ -105,6 +105,7 @@ class Jpeg:
         "the payload is a picture in another basis: server_probe recognizes on the decompressed one, decoder removes "
         "the blocks"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("server_probe", "decoder")
     quality: int = 10
     tune: bool = True
 

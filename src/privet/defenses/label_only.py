@@ -54,6 +54,7 @@ class LabelOnly:
     summary: ClassVar[str] = "the edge runs the whole network and sends only the predicted class"
     moves_cut: ClassVar[bool] = True
     adaptive: ClassVar[str] = "the label-only floor is its attack: whatever the label tells, it tells"
+    answered_by: ClassVar[tuple[str, ...]] = ("linear_probe",)
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Nothing to learn; the cut moves behind the network's last layer."""

@@ -63,6 +63,7 @@ class LinearSplit:
         "nothing in it can fool an attacker: every probe reads W z as it stands, and whoever knows the public W can "
         "solve it for the signal content of z"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("mlp_probe", "inversion")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Nothing to learn; the operator moves to the edge.

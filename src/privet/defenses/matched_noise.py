@@ -55,6 +55,7 @@ class MatchedNoise:
     adaptive: ClassVar[str] = (
         "averages out over repeated queries (threat 'repeated'); sigma is public, attackers train on noisy payloads"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "server_probe")
     drop: float = 5.0
     tolerance: float = 0.5
     tune: bool = True

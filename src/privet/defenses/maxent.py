@@ -45,6 +45,7 @@ class MaxEnt:
         "of and the order intact. Fresh attackers of every family train on the final representation, columns "
         "standardized, and every other hidden attribute is attacked as well"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("informed_probe", "mlp_probe", "server_probe")
     alpha: float = 1.0
     attribute: str = ""
     adversaries: int = 1

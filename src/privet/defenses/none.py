@@ -39,6 +39,7 @@ class Nothing:
 
     summary: ClassVar[str] = "the raw representation travels: the undefended reference"
     adaptive: ClassVar[str] = "nothing in it can fool an attacker; every attack applies as it stands"
+    answered_by: ClassVar[tuple[str, ...]] = ("server_probe", "finetuned_probe", "decoder", "inversion")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Nothing to learn."""

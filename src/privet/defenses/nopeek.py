@@ -44,6 +44,7 @@ class NoPeek:
         "one number over a batch falls long before the information does: a direction of little energy may still carry "
         "the picture. Fresh decoders and probes of every family train on the final representation, columns standardized"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("mlp_probe", "informed_probe", "decoder")
     alpha: float = 1.0
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ class OneMoreLayer:
     summary: ClassVar[str] = "the cut moves behind the server's first activation"
     moves_cut: ClassVar[bool] = True
     adaptive: ClassVar[str] = "nothing in it can fool an attacker: it is an ordinary split one layer deeper"
+    answered_by: ClassVar[tuple[str, ...]] = ("mlp_probe", "decoder", "inversion")
 
     def fit(self, split: Split, corpus: Corpus, *, effort: Effort, seed: int, progress: Progress = None) -> Defended:
         """Nothing to learn; operator and activation move to the edge.

@@ -45,6 +45,7 @@ class RandomChannels:
     adaptive: ClassVar[str] = (
         "with draw=sample repeated queries see different channels (threat 'repeated'); the mask is in the payload"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "mask", "server_probe")
     ratio: float = 0.5
     draw: Literal["sample", "fixed", "batch"] = "sample"
     train: Literal["server", "both"] = "server"

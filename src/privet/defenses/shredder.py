@@ -75,6 +75,7 @@ class Shredder:
         "averages out over repeated queries (threat 'repeated'); location and scale of every element are public, and "
         "elements with little noise give the rest away: attackers train on noisy payloads, standardized unit by unit"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "mlp_probe")
     lam: float = 0.1
     members: int = 8
     mu: float = 0.0

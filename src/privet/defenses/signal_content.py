@@ -71,6 +71,7 @@ class SignalContent:
         "attackers see the coefficients, masks and m' and, in white-box threats, z' rebuilt with the public basis "
         "and the server's architecture"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("mlp_probe", "boosted_trees", "server_probe", "inversion")
     keep: int | float | Literal["free"] = 8
     order: Literal["energy", "singular", "sample"] = "energy"
     tail: float | None = None

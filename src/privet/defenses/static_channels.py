@@ -48,6 +48,7 @@ class StaticChannels(Disco):
         "the kept channels are known and travel as they are, and were chosen against the adversaries met in training: "
         "fresh attackers of every family read them, for every hidden attribute"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("server_probe", "informed_probe", "finetuned_probe")
 
     mode: Mode = "soft"
 

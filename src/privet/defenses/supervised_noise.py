@@ -64,6 +64,7 @@ class SupervisedNoise:
         "averages out over repeated queries (threat 'repeated'); the scales are public, so units with little noise "
         "give the rest away: attackers train on noisy payloads, standardized unit by unit, for every hidden attribute"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "mlp_probe", "informed_probe")
     gamma: float = 0.1
     alpha: float = 1e-3
     attribute: str = ""

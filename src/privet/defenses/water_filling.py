@@ -81,6 +81,7 @@ class WaterFilling:
         "the noise is fresh, so it averages out over repeated queries (threat 'repeated'), and the bound grows with "
         "their number; attackers train on noisy payloads and know the public basis, gains and noise"
     )
+    answered_by: ClassVar[tuple[str, ...]] = ("repeated", "mlp_probe", "server_probe")
     distortion: float = 0.1
     tune: bool = False
 

@@ -10,6 +10,7 @@ from privet.report import bars, words
 from privet.report.bars import Lane
 from privet.report.groups import Analysis, Beside, Group
 from privet.report.sections import Cell, cell
+from privet.report.sides import SURE
 from privet.report.view import Variant, View
 
 MOST = 12  # groups that are drawn and listed; the JSON lines hold all
@@ -184,6 +185,7 @@ def _row(group: Group, is_raw: bool) -> dict[str, Any]:
         "exposure": points(group.exposure),
         "exposure_change": nothing if is_raw else points(group.exposure_change, signed=True),
         "balanced": cell("accuracy", group.balanced),
+        "sure": [cell("accuracy", getattr(group, quantity)) for quantity in SURE],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -53,8 +53,10 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Guesses:
-    """What a defended split answered and what an attack named, per seed [N]."""
+    """What a defended split answered and what an attack named, per seed [N], and how sure it was, [N, K] (empty where
+    only names are known)."""
 
     attack: str
     answers: list[Ints]
     named: list[Ints]
+    sure: list[Floats] = field(default_factory=list)

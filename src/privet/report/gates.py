@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from privet.errors import SpecError, unknown
+from privet.metrics import METRICS
 from privet.report.results import Results, Row
 from privet.report.view import INPUT, over
 
@@ -16,7 +17,7 @@ _GRAMMAR = re.compile(
     r"(?P<number>[-+0-9.eE]+|[-+]?(?:inf|infinity|nan))\s*(?:@\s*(?P<end>\w+))?\s*$",
     re.IGNORECASE,
 )
-_METRICS = ("accuracy", "balanced_accuracy", "auc", "bits", "coverage_at_95_precision", "tpr_at_1_fpr", "psnr", "ssim")
+_METRICS = (*METRICS, "psnr", "ssim")
 _QUANTITIES = ("advantage", "normalized", "certified", "utility", *_METRICS)
 _OF_A_METRIC = ("advantage", "normalized", "certified")
 _ENDS = {"upper": "high", "lower": "low", "mean": "mean"}

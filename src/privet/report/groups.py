@@ -29,7 +29,7 @@ from privet.metrics import wilson
 from privet.report.chances import chances
 from privet.report.crowds import Crowd, Guesses, Ints
 from privet.report.runs import Runs
-from privet.report.sides import Side, proportion
+from privet.report.sides import SURE, Side, proportion
 
 KNOWN = "hidden_is_group"
 MATRIX = 25  # groups beyond which the confusion matrix is left out
@@ -43,7 +43,8 @@ Parts = dict[tuple[str, int], int]  # (quantity, group) -> sign: a figure as a s
 class Group:
     """One value of the attribute: accuracy, TPR and FPR of the target among its people (None where nobody counts);
     recall, precision, prediction rate, exposure and one-vs-rest balanced accuracy of the attack; what the defense
-    changed, paired."""
+    changed, paired. `covered`: the share of its people whom the attack names rightly when it speaks only where it is
+    right 95 times in 100; then the share found at 1 % and .1 % false positives among all others."""
 
     name: str
     people: int
@@ -58,6 +59,9 @@ class Group:
     balanced: Estimate | None
     accuracy_change: Estimate | None
     exposure_change: Estimate | None
+    covered: Estimate | None = None
+    tpr_at_1_fpr: Estimate | None = None
+    tpr_at_tenth_fpr: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,8 @@ def _crowd(runs: Runs, number: int) -> tuple[Crowd, Ints]:
 
 def _guesses(runs: Runs, known: Ints, attribute: str, defense: str, seeds: tuple[int, ...], attack: str) -> Guesses:
     arrays = [runs.runs[defense, seed].arrays for seed in seeds]
-    named = [a[runs.posterior(attribute, attack)][known].argmax(1) for a in arrays]
-    return Guesses(attack, [a["victim/answer"][known] for a in arrays], named)
+    sure = [a[runs.posterior(attribute, attack)][known] for a in arrays]
+    return Guesses(attack, [a["victim/answer"][known] for a in arrays], [p.argmax(1) for p in sure], sure)
 
 
 def sides(crowd: Crowd, guesses: Sequence[Guesses], replicates: int = REPLICATES) -> list[Side]:
@@ -205,6 +209,7 @@ def _group(here: Side, base: Side, v: int) -> Group:
         **{q: here.rate(q, v) for q in ("accuracy", "tpr", "fpr", "recall", "precision", "rate")},
         exposure=here.exposure(v),
         balanced=here.balanced(v),
+        **{q: here.rate(q, v) for q in SURE},
         accuracy_change=_change(here, base, answered, answered) if here.of("accuracy", v) else None,
         exposure_change=_change(here, base, exposed, exposed),
     )

@@ -31,7 +31,7 @@ class Row:
     goal: str  # "attribute" | "reconstruct"
     threat: str
     attribute: str  # the hidden attribute; "input" for reconstruction
-    metric: str  # accuracy balanced_accuracy auc bits coverage_at_95_precision tpr_at_1_fpr | psnr ssim
+    metric: str  # a key of privet.metrics.METRICS | psnr ssim
     value: Estimate
     floor: Estimate
     undefended: Estimate

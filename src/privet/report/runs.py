@@ -14,7 +14,7 @@ from privet.errors import RunError
 from privet.payload import Array
 from privet.run import Run
 
-RATES = {"accuracy", "balanced_accuracy", "auc", "coverage_at_95_precision", "tpr_at_1_fpr"}
+RATES = {"accuracy", "balanced_accuracy", "auc", "coverage_at_95_precision", "tpr_at_1_fpr", "tpr_at_tenth_fpr"}
 INPUT = "input"
 
 

@@ -15,9 +15,12 @@ from functools import cached_property
 import numpy as np
 
 from privet.auditing.estimate import FEW, Estimate, estimate
-from privet.metrics import collapsed, wilson
+from privet.metrics import collapsed, spoken_of, tpr_at_fpr, wilson
 from privet.report.chances import Chance
 from privet.report.crowds import Crowd, Floats, Guesses, Ints, Mask
+
+RATES = {"tpr_at_1_fpr": 0.01, "tpr_at_tenth_fpr": 0.001}
+SURE = ("covered", *RATES)  # what needs to know how sure an attack was
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,17 @@ class Side:
     @cached_property
     def tables(self) -> list[dict[str, Floats]]:
         """Per seed: quantity -> [V, 1 + R]; a row of NaN where nobody counts."""
-        return [self._table(a, n) for a, n in zip(self.guesses.answers, self.guesses.named, strict=True)]
+        found = [self._table(a, n) for a, n in zip(self.guesses.answers, self.guesses.named, strict=True)]
+        for table, posterior in zip(found, self.guesses.sure, strict=False):
+            table |= self._sure(posterior)
+        return found
+
+    def _sure(self, posterior: Floats) -> dict[str, Floats]:
+        s, present = self.crowd.s, self.crowd.present
+        right = spoken_of(posterior, s) & (posterior.argmax(1) == s)
+        rates = {name: tpr_at_fpr(posterior, s, self.weights, fpr).T[present] for name, fpr in RATES.items()}
+        rates = {name: np.where(np.isnan(found), found[:, :1], found) for name, found in rates.items()}  # nobody drawn
+        return {"covered": self._ratio(self.crowd.member & right[:, None], self.crowd.member)} | rates
 
     def _table(self, answers: Ints, named: Ints) -> dict[str, Floats]:
         member, known = self.crowd.member, (self.crowd.y >= 0)[:, None]

@@ -19,10 +19,11 @@ NAMES = {
     "bits": "information",
     "coverage_at_95_precision": f"coverage at 95{NBSP}% precision",
     "tpr_at_1_fpr": f"TPR at 1{NBSP}% FPR",
+    "tpr_at_tenth_fpr": f"TPR at 0.1{NBSP}% FPR",
     "psnr": "PSNR",
     "ssim": "SSIM",
 }
-RATES = {"accuracy", "balanced_accuracy", "coverage_at_95_precision", "tpr_at_1_fpr"}
+RATES = {"accuracy", "balanced_accuracy", "coverage_at_95_precision", "tpr_at_1_fpr", "tpr_at_tenth_fpr"}
 UNITS = {"psnr": f"{NBSP}dB", "bits": f"{NBSP}bits"} | dict.fromkeys(RATES, f"{NBSP}%")
 DIGITS = {"psnr": 1} | dict.fromkeys(RATES, 1)
 
