@@ -76,6 +76,7 @@ def audit(
     top: str | None = None,
     dependence: str | None = None,
     training: str | None = None,
+    curves: bool = False,
     device: str = "cpu",
     jobs: int = 1,
     out: str | Path | None = None,
@@ -95,7 +96,7 @@ def audit(
     )
     corpus = source.load(loading)
     kept = None if weights is None else str(weights)
-    setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device, training)
+    setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device, training, curves)
     setting = schedule.with_defaults(setting, corpus)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
     planned = schedule.draw_up(

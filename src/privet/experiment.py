@@ -19,7 +19,7 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import audit, checks, messages, own, pictures
+from privet.auditing import audit, checks, curves, messages, own, pictures
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
 from privet.bounds import certificate
@@ -49,6 +49,7 @@ class Setting:
     freeze: str | None = None
     device: str = "cpu"
     training: str | None = None  # a defense that trains both halves on, whose network all defenses then start from
+    curves: bool = False  # whether the strongest attacks learn again from fewer people
 
 
 def trial(
@@ -87,6 +88,10 @@ def trial(
     evidence.arrays |= masks.arrays
     for attribute, scores in masks.selection.items():
         evidence.selection.setdefault(attribute, {}).update(scores)
+    if setting.curves:
+        evidence.arrays |= curves.learn(
+            observed, evidence, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
+        ).arrays
     truth = _truth(corpus, observed)
     if observed.messages is not None:
         truth["victim/messages"] = observed.messages
@@ -355,6 +360,7 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
             "freeze": None,
             "device": "cpu",
             "training": None,
+            "curves": False,
             "calibrated": False,
         },
     )

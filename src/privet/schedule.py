@@ -193,6 +193,7 @@ def command(study: Study, corpus: Corpus) -> str:
         "--device": None if setting.device == "cpu" else setting.device,
     }  # fmt: skip
     words += [w for key, value in optional.items() if value is not None for w in (key, str(value))]
+    words += ["--curves"] if setting.curves else []
     words += ["--threat", setting.threat, "--effort", setting.effort, "--seeds", str(study.seeds)]
     words += ["--out", str(study.out)]
     return shlex.join(words)
@@ -225,6 +226,7 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     if any(map(costly, attacks.values())):  # a few settings on some, then everybody
         searched = 1.5 * (16 * (effort.grid + 2) + effort.asked)
         attacking += searched * effort.inversion_steps * per_example
+    attacking *= 1.4 if study.setting.curves else 1
     jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
     return (training + attacking * (missing + 2)) / jobs + 4
 

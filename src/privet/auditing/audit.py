@@ -264,32 +264,28 @@ def attack(
     for index, (name, method, goal) in enumerate(plan):
         if report:
             report(f"{name} on {goal}", index, len(plan))
-        material = (
-            attribute_material(observed, corpus, threat, goal, seed)
-            if method.goal == "attribute"
-            else _input_material(observed, corpus, threat, seed)
-        )
+        known = material(observed, corpus, threat, goal, seed)
         victims, people = observed.victims, np.arange(len(observed.victims))
-        held = np.arange(len(material.val))
+        held = np.arange(len(known.val))
         if costly(method):
             people, held = pictures.asked(len(victims), effort.asked), pictures.asked(len(held), effort.asked)
-            val = material.val
+            val = known.val
             if opened:
                 val, victims = replace(val, drawn=opened.val), replace(victims, drawn=opened.victims)
             rows = torch.from_numpy(held)
-            material = replace(material, val=val.rows(rows), known_val=material.known_val[rows])
+            known = replace(known, val=val.rows(rows), known_val=known.known_val[rows])
             victims = victims.rows(torch.from_numpy(people))
         started = clock() if clock else 0.0
-        outcome = battery.run(method, material, victims, effort=effort, seed=seed, device=device)
+        outcome = battery.run(method, known, victims, effort=effort, seed=seed, device=device)
         evidence.seconds |= {f"{goal}/{name}": clock() - started} if clock else {}
         evidence.logs[f"{goal}/{name}"] = outcome.log | ({"asked": len(people)} if costly(method) else {})
         if method.goal == "attribute":
             evidence.arrays[f"posterior/{goal}/{name}"] = outcome.victims.numpy()
-            scores = attribute_scores(outcome.val.numpy(), material.known_val.numpy())
-            said[goal].append(_Said(name, scores.get("accuracy", 0.0), outcome, material.known_val))
+            scores = attribute_scores(outcome.val.numpy(), known.known_val.numpy())
+            said[goal].append(_Said(name, scores.get("accuracy", 0.0), outcome, known.known_val))
         else:
             evidence.arrays |= pictures.record(name, outcome.victims, corpus.victim.x, people)
-            own = pictures.scores(outcome.val, material.known_val)
+            own = pictures.scores(outcome.val, known.known_val)
             scores = _on_the_same(own, opened.scores if opened and costly(method) else {}, held)
             if not costly(method) and (opened is None or scores["psnr"] > opened.scores["psnr"].mean()):
                 opened = _Drawn(own, outcome.val, outcome.victims)
@@ -337,6 +333,17 @@ def _vote(evidence: Evidence, goal: str, said: list[_Said]) -> None:
     evidence.logs[f"{goal}/{ENSEMBLE}"] = {"voters": [one.name for one in best]}
 
 
+def material(observed: Observed, corpus: Corpus, threat: Threat, goal: str, seed: int) -> Material:
+    """What an adversary of this threat learns a goal from: a hidden attribute, or `input`."""
+    make = attribute_material if goal != "input" else _input_material
+    return make(observed, corpus, threat, goal, seed)
+
+
+def truth(corpus: Corpus) -> Tensor:
+    """The victims' inputs, to score by."""
+    return inputs(corpus.victim.x)
+
+
 def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Material:
     """The labelled people of aux, as many as the threat owns: some to learn from, a quarter as many to choose on."""
     train, val = (np.flatnonzero(corpus.parts[role].s[attribute] >= 0) for role in ("aux_train", "aux_val"))
@@ -350,7 +357,7 @@ def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attri
     )
 
 
-def _input_material(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Material:
+def _input_material(observed: Observed, corpus: Corpus, threat: Threat, goal: str, seed: int) -> Material:
     train = some(np.arange(len(corpus.aux_train)), threat.pairs, seed)
     val = some(np.arange(len(corpus.aux_val)), _quarter(threat.pairs), seed)
     return Material(

@@ -21,7 +21,8 @@ OWN = ("cotrained", "mask")  # adversaries that only some defenses have
 def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int) -> dict[str, Array]:
     """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors,
     `table/(target)/answer/accuracy` for utility, `table/GOAL/mask:NAME/METRIC` for an attack on the choice of
-    values alone, `table/GOAL/cotrained:NAME/METRIC` for the adversary that a defense was trained beside."""
+    values alone, `table/GOAL/cotrained:NAME/METRIC` for the adversary that a defense was trained beside,
+    `table/GOAL/curve:NAME@PEOPLE/METRIC` for an attack that learned from fewer people."""
     victim = corpus.victim
     everybody = weights(victim.groups, replicates, seed=0)
     known = victim.y >= 0
@@ -29,15 +30,16 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int
     tables = {f"table/{TARGET}/answer/accuracy": _share(answers[known] == victim.y[known], asked)}
     for key, value in evidence.arrays.items():
         kind, *rest = key.split("/")
-        if kind in ("posterior", "floor", *OWN) and rest[0] != "input":
+        if kind in ("posterior", "floor", "curve", *OWN) and rest[0] != "input":
             s = victim.s[rest[0]]
             people = s >= 0
             own = weights(victim.groups[people], replicates, seed=0)
             name = rest[1] if kind == "posterior" else f"{kind}:{rest[1]}"
-            for metric, function in metrics.METRICS.items():
+            wanted = {"accuracy": metrics.accuracy} if kind == "curve" else metrics.METRICS
+            for metric, function in wanted.items():
                 tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], own)
-        elif kind in ("score", "floor"):
-            name = rest[1] if kind == "score" else f"floor:{rest[1]}"
+        elif kind in ("score", "floor", "curve"):
+            name = rest[1] if kind == "score" else f"{kind}:{rest[1]}"
             scored = np.isfinite(value)  # a costly attack is asked about some people only
             rows = everybody[:, scored]  # the same draws of the same people, so that tables stay paired
             if not rows.any(1).all():

@@ -78,6 +78,10 @@ def audit(
     top: Top = None,
     dependence: Dependence = None,
     training: Training = None,
+    curves: Annotated[
+        bool,
+        typer.Option("--curves", help="the strongest attacks again with fewer people: would more help?"),
+    ] = False,
     on_bad: OnBad = "skip",
     device: Device = "cpu",
     jobs: Jobs = 0,
@@ -117,6 +121,7 @@ def audit(
             data, model, target=target, hidden=hidden, defenses=defense, at=at, weights=weights, freeze=freeze,
             attacks=attack, threat=threat, side=side, effort=effort, seeds=seeds, resize=resize, aux=aux,
             victims=victims, group=group, limit=limit, on_bad=on_bad, top=top, dependence=dependence, training=training,
+            curves=curves,
             device=device, jobs=jobs, out=out, max_minutes=max_minutes, any_version=any_version,
             listen=screen.listen, announce=announce, loading=screen.loading,
         )  # fmt: skip

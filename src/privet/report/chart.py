@@ -214,7 +214,7 @@ def _x_ticks(chart: Chart, x: Axis) -> list[tuple[float, str]]:
     if not chart.log_x:
         whole = all(float(v).is_integer() for v in values)
         return [(t, _plain(f"{t:g}")) for t in x.ticks() if not whole or float(t).is_integer()]
-    if len(values) <= FEW:
+    if len(values) <= FEW and all(float(v).is_integer() for v in values):
         ticks = values
     else:
         exponents = range(math.floor(x.low), math.ceil(x.high) + 1)

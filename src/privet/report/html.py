@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from privet import run
-from privet.report import by_group, ceilings, evidence, figures, pages, sections, sentences
+from privet.report import by_group, ceilings, efforts, evidence, figures, pages, sections, sentences
 from privet.report.results import Results
 from privet.report.view import View
 
@@ -27,6 +27,7 @@ def render(results: Results) -> str:
         overview=sections.overview(view),
         leakage=[sections.leakage(view, a) for a in view.attributes],
         groups=by_group.by_group(view),
+        effort=efforts.efforts(view),
         ceilings=ceilings.ceilings(view),
         errors=ceilings.errors(view),
         pictures=sections.pictures(view),

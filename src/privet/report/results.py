@@ -12,6 +12,7 @@ import numpy.typing as npt
 from privet.auditing.checks import Check
 from privet.auditing.estimate import Estimate
 from privet.report.groups import Analysis
+from privet.report.spending import Curve, Purse
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Results:
     left_out: dict[str, str] = field(default_factory=dict)  # attack -> why the threat does not grant it
     bounds: tuple[Bound, ...] = ()  # on every attacker, for the defenses whose payload has few bits
     refused: tuple[str, ...] = ()  # trials that could not be, each with its reason, as sentences
+    purses: tuple[Purse, ...] = ()  # what the attacks reach by the seconds they take
+    curves: tuple[Curve, ...] = ()  # the strongest attacks by the people they learn from, where that was asked for
     groups: tuple[Analysis, ...] = ()  # per attribute and defense: who is served worse, who is exposed
 
 

@@ -17,6 +17,7 @@ from privet.report.bounds import bounds
 from privet.report.groups import Analysis, analyses
 from privet.report.results import Bound, Results, Row
 from privet.report.runs import INPUT, Runs
+from privet.report.spending import learned, purses
 from privet.run import Run
 
 
@@ -63,6 +64,8 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
         left_out=dict(runs.first.record["results"]["left_out"]),
         bounds=found,
         groups=grouped,
+        purses=purses(runs),
+        curves=learned(runs),
     )
 
 

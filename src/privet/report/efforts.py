@@ -1,0 +1,68 @@
+"""Efforts: the section of the page about seconds and people, as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from privet.auditing.curves import BEYOND
+from privet.report import words
+from privet.report.chart import Chart, Point, Series, svg
+from privet.report.sections import Cell, cell
+from privet.report.spending import Curve, Purse
+from privet.report.view import View
+
+DRAWN = 7  # defenses on one chart
+
+
+def efforts(view: View) -> dict[str, Any] | None:
+    """Charts of seconds and of people for every attribute, and what the laws foretell; None where nothing was kept."""
+    found = {"purses": _panels(view, view.results.purses), "curves": _panels(view, view.results.curves)}
+    if not found["purses"] and not found["curves"]:
+        return None
+    labels = {v.defense: v.label for v in view.variants}
+    lines = [_line(view, curve, labels[curve.defense]) for curve in view.results.curves]
+    return found | {"lines": lines}
+
+
+def _panels(view: View, found: tuple[Purse, ...] | tuple[Curve, ...]) -> list[dict[str, Any]]:
+    labels = {v.defense: v.label for v in view.variants}
+    panels = []
+    for attribute in view.attributes:
+        own = [f for f in found if f.attribute == attribute and f.defense in labels][:DRAWN]
+        if not own:
+            continue
+        metric, name = own[0].metric, view.name(attribute)
+        series = tuple(Series(words.shorten(labels[f.defense]), _points(f)) for f in own)
+        rate = metric in words.RATES
+        floor = next((r.floor.mean for r in view.results.rows if (r.attribute, r.metric) == (attribute, metric)), None)
+        axis = "seconds of computing" if isinstance(own[0], Purse) else "people to learn from"
+        chart = Chart(
+            axis, f"{words.metric_name(metric)}, {'%' if rate else 'dB'}", series,
+            (("without the payload", floor),) if floor is not None else (), 100.0 if rate else 1.0, log_x=True,
+        )  # fmt: skip
+        drawn = svg(chart, f"What an adversary reaches on {name} by {axis}")
+        panels.append({"name": name, "svg": drawn, "broken": attribute in view.failed})
+    return panels
+
+
+def _points(found: Purse | Curve) -> tuple[Point, ...]:
+    if isinstance(found, Purse):
+        return tuple(Point(max(s, 0.01), e, attack.replace("_", " ")) for s, attack, e in found.steps)
+    points = [Point(float(people), e) for people, e in found.points]
+    ahead = [Point(float(BEYOND * found.points[-1][0]), found.ahead, "foretold")] if found.ahead else []
+    return (*points, *ahead)
+
+
+def _line(view: View, curve: Curve, label: str) -> dict[str, Any]:
+    people, value = curve.points[-1]
+    missed = words.figure(curve.metric, curve.missed.mean)
+    return {
+        "name": view.name(curve.attribute),
+        "label": label,
+        "attack": curve.attack,
+        "people": people,
+        "value": cell(curve.metric, value),
+        "missed": Cell(missed, words.interval(curve.metric, curve.missed), curve.missed.mean),
+        "ahead": cell(curve.metric, curve.ahead) if curve.ahead else Cell("the law failed", sort=-1.0),
+        "broken": curve.attribute in view.failed,
+    }
