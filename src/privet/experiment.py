@@ -19,7 +19,7 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import audit, checks, curves, messages, own, pictures
+from privet.auditing import audit, checks, curves, linkage, messages, own, pictures
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
 from privet.bounds import certificate
@@ -84,6 +84,7 @@ def trial(
         clock=time.process_time,
     )  # fmt: skip
     evidence.arrays |= own.cotrained(defended, observed, setting.device)
+    evidence.arrays |= linkage.link(observed, corpus, seed)
     masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed, device=setting.device)
     evidence.arrays |= masks.arrays
     for attribute, scores in masks.selection.items():

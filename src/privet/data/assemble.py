@@ -174,6 +174,7 @@ def _corpus(name: str, question: Question, dealt: Dealt, notes: list[str]) -> Co
         parts=parts,
         notes=(*notes, *more),
         flags=tuple(dict.fromkeys(flags)),
+        person=question.group or "" if pooled.persons is not None else "",
     )
 
 

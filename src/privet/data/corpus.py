@@ -65,7 +65,8 @@ class Part:
 class Corpus:
     """A data set with its question (target, hidden, side) and its roles.
 
-    `classes` maps every attribute to its class names; `digest` is a sha256 over contents, labels and roles (computed
+    `classes` maps every attribute to its class names; `person` names the column that tells persons apart, where groups
+    are persons; `digest` is a sha256 over contents, labels and roles (computed
     when left empty). Raises DataError for a missing role, parts that share an example, parts that share a group
     (unless the flags `hidden_is_group`, `target_is_group` or, for the victim part, `groups_shared` say so), labels
     outside the class names, and wrong types or shapes of x."""
@@ -80,6 +81,7 @@ class Corpus:
     digest: str = ""
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    person: str = ""
 
     def __post_init__(self) -> None:
         _check_roles(self.parts)

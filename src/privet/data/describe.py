@@ -51,6 +51,7 @@ def describe(corpus: Corpus) -> dict[str, Any]:
         "target": _attribute(corpus, corpus.target, labels[corpus.target]),
         "hidden": [_attribute(corpus, name, labels[name]) for name in corpus.hidden],
         "side": [_attribute(corpus, name, labels[name]) for name in corpus.side],
+        "person": corpus.person,
         "dependence": dependence(corpus),
         "notes": list(corpus.notes),
         "flags": list(corpus.flags),

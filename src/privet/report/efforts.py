@@ -1,4 +1,4 @@
-"""Efforts: the section of the page about seconds and people, as plain values."""
+"""Efforts: the sections of the page about seconds, people, and several payloads of one person, as plain values."""
 
 from __future__ import annotations
 
@@ -22,6 +22,48 @@ def efforts(view: View) -> dict[str, Any] | None:
     labels = {v.defense: v.label for v in view.variants}
     lines = [_line(view, curve, labels[curve.defense]) for curve in view.results.curves]
     return found | {"lines": lines}
+
+
+def persons(view: View) -> dict[str, Any] | None:
+    """Several payloads of one person, by attribute, and linkage by defense; None where persons are not known."""
+    results, labels = view.results, {v.defense: v.label for v in view.variants}
+    if not results.many and not results.linked:
+        return None
+    panels = []
+    for attribute in view.attributes:
+        own = [m for m in results.many if m.attribute == attribute and m.defense in labels][:DRAWN]
+        if own:
+            series = tuple(
+                Series(words.shorten(labels[m.defense]), tuple(Point(float(n), e) for n, e in m.points)) for m in own
+            )
+            floor = next(r.floor.mean for r in results.rows if (r.attribute, r.metric) == (attribute, "accuracy"))
+            chart = Chart(
+                "payloads of one person", "accuracy, %", series, (("without the payload", floor),), 100.0, log_x=True
+            )
+            drawn = svg(chart, f"Accuracy on {view.name(attribute)} by the payloads of one person")
+            panels.append(
+                {
+                    "name": view.name(attribute),
+                    "svg": drawn,
+                    "persons": own[0].persons,
+                    "broken": attribute in view.failed,
+                }
+            )
+    lines = [
+        {
+            "label": labels[link.defense],
+            "distance": link.distance,
+            "persons": f"{link.persons:,}",
+            "first": cell("accuracy", link.first),
+            "auc": cell("auc", link.auc),
+        }
+        for link in results.linked
+        if link.defense in labels
+    ]
+    gallery = results.linked[0].gallery if results.linked else 0
+    chance = words.number("accuracy", 1 / gallery) if gallery else ""
+    person = str(results.data.get("person", ""))
+    return {"panels": panels, "lines": lines, "gallery": gallery, "chance": chance, "person": person}
 
 
 def _panels(view: View, found: tuple[Purse, ...] | tuple[Curve, ...]) -> list[dict[str, Any]]:

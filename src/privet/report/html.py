@@ -28,6 +28,7 @@ def render(results: Results) -> str:
         leakage=[sections.leakage(view, a) for a in view.attributes],
         groups=by_group.by_group(view),
         effort=efforts.efforts(view),
+        persons=efforts.persons(view),
         ceilings=ceilings.ceilings(view),
         errors=ceilings.errors(view),
         pictures=sections.pictures(view),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from privet.auditing.checks import Check
 from privet.auditing.estimate import Estimate
 from privet.report.groups import Analysis
+from privet.report.persons import Linked, Many
 from privet.report.spending import Curve, Purse
 
 
@@ -114,6 +115,8 @@ class Results:
     refused: tuple[str, ...] = ()  # trials that could not be, each with its reason, as sentences
     purses: tuple[Purse, ...] = ()  # what the attacks reach by the seconds they take
     curves: tuple[Curve, ...] = ()  # the strongest attacks by the people they learn from, where that was asked for
+    many: tuple[Many, ...] = ()  # what several payloads of one person tell
+    linked: tuple[Linked, ...] = ()  # whether payloads of one person are recognized as such
     groups: tuple[Analysis, ...] = ()  # per attribute and defense: who is served worse, who is exposed
 
 

@@ -15,6 +15,7 @@ from privet.metrics import collapsed
 from privet.payload import Array
 from privet.report.bounds import bounds
 from privet.report.groups import Analysis, analyses
+from privet.report.persons import linked, many
 from privet.report.results import Bound, Results, Row
 from privet.report.runs import INPUT, Runs
 from privet.report.spending import learned, purses
@@ -66,6 +67,8 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
         groups=grouped,
         purses=purses(runs),
         curves=learned(runs),
+        many=many(runs),
+        linked=linked(runs),
     )
 
 

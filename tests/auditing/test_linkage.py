@@ -1,0 +1,88 @@
+"""Linkage: ranks by hand, ties that tell nothing, and that whitening finds a person under what varies within one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from privet.attack import View
+from privet.auditing import linkage
+from privet.auditing.audit import Observed
+from privet.data.corpus import Corpus
+from studies import people
+
+EACH, PERSONS, WIDTH = 4, 30, 12
+
+
+def persons(noise: float, loud: float = 0.0, constant: bool = False) -> tuple[Observed, Corpus]:
+    """Thirty persons a part, each with a fingerprint of its own in four values; eight others say nothing, `loud`."""
+    generator = np.random.default_rng(0)
+    data = people(aux_train=EACH * PERSONS, aux_val=EACH * PERSONS, victim=EACH * PERSONS)
+    views, parts = {}, {}
+    for number, (role, part) in enumerate(data.parts.items()):
+        if len(part) != EACH * PERSONS:
+            parts[role] = part
+            continue
+        who = np.repeat(np.arange(PERSONS), EACH)
+        fingerprint = generator.normal(size=(PERSONS, WIDTH))
+        w = fingerprint[who] + noise * generator.normal(size=(len(who), WIDTH))
+        w[:, 4:] = loud * generator.normal(size=(len(who), 1)) * np.linspace(1, 2, 8)
+        w[:, 4:] += 0.05 * generator.normal(size=(len(who), 8))
+        views[role] = View(torch.from_numpy(w * (not constant)).float())
+        parts[role] = replace(part, groups=who + 1000 * number)
+    observed = Observed([views["aux_train"]], views["aux_val"], views["victim"], {}, 0, 0, None)
+    return observed, replace(data, parts=parts, person="name")
+
+
+def test_ranks_by_hand() -> None:
+    generator = np.random.default_rng(0)
+    distances = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    np.testing.assert_array_equal(linkage.ranks(distances, generator), [1, 2, 3])
+    assert linkage.auc(np.array([[1, 2, 3]])) == pytest.approx((1 + 0.5 + 0) / 3)
+    drawn = [linkage.ranks(np.zeros((3, 3)), generator) for _ in range(600)]
+    assert np.mean(drawn) == pytest.approx(2, abs=0.1)  # equally near: any place
+
+
+def test_a_fingerprint_is_recognized() -> None:
+    found = linkage.link(*persons(noise=0.1), seed=0)
+    (ranks,) = (v for k, v in found.items() if k.endswith("/ranks"))
+    assert ranks.shape == (linkage.MEETINGS, PERSONS)
+    assert linkage.auc(ranks) > 0.93
+    (who,) = (v for k, v in found.items() if k.endswith("/people"))
+    assert len(np.unique(who)) == PERSONS
+
+
+def test_whitening_sees_through_what_varies_within_a_person() -> None:
+    """One direction that changes from picture to picture drowns the fingerprint for every distance that knows no
+    persons."""
+    found = linkage.link(*persons(noise=0.2, loud=20.0), seed=0)
+    (name,) = {k.split("/")[1] for k in found}
+    assert name == "whitened"
+    assert linkage.auc(found["linkage/whitened/ranks"]) > 0.9
+
+
+def test_a_constant_payload_links_nobody() -> None:
+    found = linkage.link(*persons(noise=0.1, constant=True), seed=0)
+    (ranks,) = (v for k, v in found.items() if k.endswith("/ranks"))
+    assert linkage.auc(ranks) == pytest.approx(0.5, abs=0.1)
+
+
+def test_no_persons_no_linkage() -> None:
+    observed, data = persons(noise=0.1)
+    assert linkage.link(observed, replace(data, person=""), seed=0) == {}
+    alone = replace(data.victim, groups=np.arange(len(data.victim)) + 5000)
+    assert linkage.link(observed, replace(data, parts=data.parts | {"victim": alone}), seed=0) == {}
+
+
+def test_the_seed_alone_decides() -> None:
+    observed, data = persons(noise=1.0)
+    found = []
+    for poison in (1, 2):
+        np.random.seed(poison)
+        found.append(linkage.link(observed, data, seed=3))
+    assert found[0].keys() == found[1].keys()
+    for key in found[0]:
+        np.testing.assert_array_equal(found[0][key], found[1][key])
