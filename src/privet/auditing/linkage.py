@@ -4,9 +4,9 @@ everybody, that person's other one among them; no hidden attribute is asked for.
     rank_i = 1 + #{ j != i : d(w_i, w'_j) < d(w_i, w'_i) }
 
 for the payloads w, w' of two sessions of each person (top-1 and AUC over ranks, as in person re-identification: Zheng
-et al. 2016, arXiv:1610.02984). The distance is the best on aux_val of three: standardized payloads, their cosine, and the
-cosine after the variance within a person is whitened away (Hatch, Kajarekar and Stolcke 2006, "Within-class covariance
-normalization"), which is learned from the people of aux_train.
+et al. 2016, arXiv:1610.02984). The distance is the best on aux_val of three: standardized payloads, their cosine, and
+the cosine after the variance within a person is whitened away (Hatch, Kajarekar and Stolcke 2006, "Within-class
+covariance normalization"), which is learned from the people of aux_train.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 from privet.auditing.curves import BEYOND
 from privet.report import words
 from privet.report.chart import Chart, Point, Series, svg
+from privet.report.results import Row
 from privet.report.sections import Cell, cell
 from privet.report.spending import Curve, Purse
 from privet.report.view import View
@@ -21,7 +22,36 @@ def efforts(view: View) -> dict[str, Any] | None:
         return None
     labels = {v.defense: v.label for v in view.variants}
     lines = [_line(view, curve, labels[curve.defense]) for curve in view.results.curves]
-    return found | {"lines": lines}
+    tables = [table for a in view.attributes if (table := matrix(view, a))]
+    return found | {"lines": lines, "tables": tables}
+
+
+def matrix(view: View, attribute: str) -> dict[str, Any] | None:
+    """All attacks on an attribute against all defenses: a line an attack, the strongest first where nothing defends."""
+    first = next((r for r in view.results.rows if r.attribute == attribute and r.headline), None)
+    if first is None:
+        return None
+    rows = [r for r in view.results.rows if (r.attribute, r.metric) == (attribute, first.metric)]
+    held = {(r.attack, r.defense): r for r in rows}
+    raw = {r.attack: r.value.mean for r in rows if r.defense == view.variants[0].defense}
+    attacks = sorted(dict.fromkeys(r.attack for r in rows), key=lambda a: -raw.get(a, float("-inf")))
+    lines = [{"attack": a, "cells": [_heat(held.get((a, v.defense))) for v in view.variants]} for a in attacks]
+    return {
+        "name": view.name(attribute),
+        "metric": words.metric_name(first.metric),
+        "labels": [v.label for v in view.variants],
+        "lines": lines,
+        "broken": attribute in view.failed,
+    }
+
+
+def _heat(row: Row | None) -> dict[str, Any] | None:
+    """One attack on one defense: how much of what leaks undefended it finds."""
+    if row is None:
+        return None
+    span = row.undefended.mean - row.floor.mean
+    share = (row.value.mean - row.floor.mean) / span if span > 0 else 0.0
+    return {"cell": cell(row.metric, row.value), "share": round(min(max(share, 0.0), 1.0), 3), "chosen": row.headline}
 
 
 def persons(view: View) -> dict[str, Any] | None:
