@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from privet.attack import View
-from privet.attacks.inversion import Inversion, Plan, descend, objective, total_variation
+from privet.attacks.inversion import Inversion, Plan, descend
 from privet.auditing import audit
 from privet.auditing.pictures import asked, shown
 from privet.auditing.threat import Threat
 from privet.defense import parse
+from privet.searching import objective, total_variation
 from studies import SMALL
 from tiny import SHAPE, conv_split, corpus, pictures
 
@@ -40,7 +41,7 @@ def test_the_objective() -> None:
     for (seen,) in view.seen:
         wanted = wanted + ((view.match(x, (seen,))[0] - seen) ** 2).sum(1) / (seen**2).sum(1) / 2  # type: ignore[misc]
     wanted = wanted + 3 * ((x - start) ** 2).mean(1)
-    torch.testing.assert_close(objective(view, x, start, Plan(7.0, 3.0, 0.1)), wanted)  # rows have no variation
+    torch.testing.assert_close(objective(view, x, x - start, Plan(7.0, 3.0, 0.1)), wanted)  # rows have no variation
 
 
 def test_total_variation() -> None:
@@ -102,7 +103,7 @@ def test_choices_that_travel_are_held(text: str) -> None:
     view, _ = wire.read(frames, corpus().victim)
     assert view.match is not None
     with torch.no_grad():
-        own, other = objective(view, x, x, PLAIN), objective(view, x.roll(1, 0), x, PLAIN)
+        own, other = objective(view, x, x - x, PLAIN), objective(view, x.roll(1, 0), x.roll(1, 0) - x, PLAIN)
     assert float(own.max()) < 1e-4
     assert float(other.min()) > 10 * float(own.max())
 

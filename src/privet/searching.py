@@ -1,0 +1,120 @@
+"""Searching for the input that explains a payload: what every such attack minimizes, and how it keeps the best.
+
+    residual(x) = ||m(x) - m||^2 / ||m||^2        averaged over the payloads of the input
+
+m is what the payload says and m(x) what x would say (`View.match`). The residual is relative, so that one grid of plans
+serves all cuts. Plans are chosen on aux_val, whose inputs the adversary knows; among ends and iterates the objective
+decides, never the one that looks better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from privet.attack import View
+
+TOGETHER = 32  # people whose inputs are looked for at once
+TRIED = 16  # people of aux_val on whom plans are compared
+End = tuple[Tensor, Tensor]  # inputs [N, *input] and their objectives [N]
+
+
+class Prior(Protocol):
+    """What a plan says of inputs before any payload: the weight of total variation (of pictures), and the pull on
+    offsets."""
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def pull(self) -> float: ...
+
+
+P = TypeVar("P")
+
+
+def objective(view: View, x: Tensor, offset: Tensor, prior: Prior) -> Tensor:
+    """residual(x) + weight TV(x) + pull ||offset||^2 / pixels of x [N, *input] and of its offset [N, *input] from where
+    it is expected: [N]."""
+    assert view.match is not None, "the threat grants the edge half"
+    total = torch.zeros(len(x))
+    for payload in view.seen:
+        expected, seen = (part.flatten(1) for part in view.match(x, payload))
+        size = seen.square().sum(1).clamp_min(1e-12)
+        total = total + ((expected - seen).square().sum(1) / size).to(total.device) / len(view.seen)
+    if prior.weight and x.dim() == 4:
+        total = total + prior.weight * total_variation(x).to(total.device)
+    if prior.pull:
+        total = total + prior.pull * offset.square().flatten(1).mean(1).to(total.device)
+    return total
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """Mean length of the gradient of pictures x [N, C, H, W]: [N]."""
+    down = F.pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 1))
+    right = F.pad(x[:, :, :, 1:] - x[:, :, :, :-1], (0, 1))
+    return (down.square() + right.square() + 1e-8).sqrt().flatten(1).mean(1)
+
+
+def search(
+    draw: Callable[[int], tuple[Tensor, Tensor]], groups: Iterable[dict[str, Any]], steps: int,
+    confine: Callable[[], object] = lambda: None,
+) -> End:  # fmt: skip
+    """The best x [N, *input] on the way and its objective [N], on the CPU, by Adam with a cosine rate.
+
+    `draw(step)` gives x [N, *input] and the objective [N], in which people do not meet; `groups` are the parameters
+    with their first rates as `torch.optim.Adam` takes them; `confine` runs after each step.
+    """
+    optimizer = torch.optim.Adam(groups)
+    moving = [p for group in optimizer.param_groups for p in group["params"]]
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+    best, least = torch.empty(0), torch.empty(0)
+    for step in range(steps + 1):
+        x, values = draw(step)
+        now, reached = x.detach().cpu(), values.detach().cpu()
+        if step == 0:
+            best, least = now.clone(), torch.full_like(reached, math.inf)
+        better = reached < least
+        least = torch.where(better, reached, least)
+        best[better] = now[better]
+        if not values.requires_grad:  # nothing that is asked for depends on what moves
+            break
+        if step < steps:
+            gradients = torch.autograd.grad(values.sum(), moving, allow_unused=True)
+            for parameter, gradient in zip(moving, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                confine()
+    return best, least
+
+
+def lowest(ends: Sequence[End]) -> Tensor:
+    """Of several ends for each person the one with the lowest objective: [N, *input]."""
+    best = torch.stack([values for _, values in ends]).argmin(0)
+    return torch.stack([x for x, _ in ends])[best, torch.arange(len(best))]
+
+
+def nearest(view: View, train: View, x: Tensor) -> Tensor:
+    """The input x [M, *input] of the person in aux whose payload is nearest: [N, *input]."""
+    scale = train.flat.std(0).clamp_min(1e-6)
+    return x[torch.cdist(view.flat / scale, train.flat / scale).argmin(1)]
+
+
+def in_groups(view: View, look: Callable[[View, int], Tensor]) -> Tensor:
+    """`look` over some people at a time, told the first one's place: [N, *input]."""
+    rows = torch.split(torch.arange(len(view)), TOGETHER)
+    return torch.cat([look(view.rows(part), int(part[0])) for part in rows])
+
+
+def choose(plans: Sequence[P], look: Callable[[View, P], Tensor], val: View, s_val: Tensor) -> P:
+    """The plan with the least squared error on the first people of aux_val."""
+    few = val.rows(torch.arange(min(len(val), TRIED)))
+    errors = [float((look(few, plan) - s_val[: len(few)]).square().mean()) for plan in plans]
+    return plans[errors.index(min(errors))]
