@@ -6,20 +6,19 @@ aux_val, and only then meet the victims. Randomness comes from the seed alone.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privet.attack import Posterior, Probe, Setting, Solver, View
+from privet.attack import Posterior, Probe, Solver, View
+from privet.fitting import Course, Lesson, learn, outputs
 from privet.nets import Scale
-from privet.train import Effort, Progress, batches, channels_last
+from privet.train import Effort, Progress
 
 SOLVED = 2
 
@@ -73,7 +72,12 @@ def _fit_solver(solver: Solver, material: Material, effort: Effort, seed: int, d
     if len(draws) > 1:
         z = None if train.z is None else torch.cat([v.z for v in draws if v.z is not None])
         hidden = None if train.hidden is None else torch.cat([v.hidden for v in draws if v.hidden is not None])
-        train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z, seen=(), hidden=hidden)
+        # The k-th payload of somebody in one draw stands above the k-th in the other: two people, seen as often each.
+        seen = tuple(
+            tuple(torch.cat(fields) for fields in zip(*payloads, strict=True))
+            for payloads in zip(*(v.seen for v in draws), strict=True)
+        )
+        train = replace(train, flat=torch.cat([v.flat for v in draws]), z=z, seen=seen, hidden=hidden)
     return solver.fit(
         train, known, material.val, material.known_val, classes=material.outputs[0], effort=effort, seed=seed,
         device=device,
@@ -99,96 +103,31 @@ def _fit_probe(
     if probe.goal == "attribute" and bool(torch.isin(material.known_val, material.known).any()):
         learned = torch.isin(material.known_val, material.known)
     held, known_val = scale(probe.features(material.val))[learned], material.known_val[learned]
-    loss = _reconstruction_loss if probe.goal == "reconstruct" else F.cross_entropy
+    loss = F.mse_loss if probe.goal == "reconstruct" else F.cross_entropy
+    lesson = Lesson(draw, material.known, held, known_val, loss)
     epochs, patience = effort.attack_schedule(probe.goal, len(material.known))
     grid = probe.grid[: effort.grid]
     best: tuple[float, nn.Module] | None = None
     log: dict[str, Any] = {"settings": []}
     for index, setting in enumerate(grid):
         tick = _ticker(progress, index * epochs, len(grid) * epochs)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * 1009 + index)
-            network = probe.network(first.rows(torch.arange(min(8, len(first)))), material.outputs).to(device)
-            with channels_last(network):
-                value, at = _train(
-                    network,
-                    draw,
-                    material.known,
-                    held,
-                    known_val,
-                    setting,
-                    loss,
-                    epochs,
-                    patience,
-                    effort.batch,
-                    seed + index,
-                    device,
-                    tick,
-                )
+        course = Course(setting.learning_rate, setting.weight_decay, epochs, patience, effort.batch)
+        network, value, at = learn(
+            lambda: probe.network(first.rows(torch.arange(min(8, len(first)))), material.outputs),
+            lesson, course, start=seed * 1009 + index, order=seed + index, device=device, tick=tick,
+        )  # fmt: skip
         shown = value if math.isfinite(value) else None  # infinite where training diverged from its first step
         log["settings"].append({"setting": vars(setting), "val_loss": shown, "best_epoch": at, "epochs": epochs})
         if best is None or value < best[0]:
             best, log["underfit"] = (value, network), at >= epochs
     assert best is not None, "a probe has at least one setting"
-    network = best[1].eval()
+    network = best[1]
 
-    @torch.no_grad()
     def predict(view: View) -> Tensor:
-        features = scale(probe.features(view))
-        outputs = torch.cat([network(rows.to(device)).cpu() for rows in torch.split(features, 512)])
-        return outputs if probe.goal == "reconstruct" else outputs.softmax(1)
+        said = outputs(network, scale(probe.features(view)), device)
+        return said if probe.goal == "reconstruct" else said.softmax(1)
 
     return predict, log
-
-
-def _train(
-    network: nn.Module,
-    draw: Callable[[int], Tensor],
-    known: Tensor,
-    held: Tensor,
-    known_val: Tensor,
-    setting: Setting,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    epochs: int,
-    patience: int,
-    batch: int,
-    seed: int,
-    device: torch.device | str,
-    tick: Callable[[int], None],
-) -> tuple[float, int]:
-    """Adam with decoupled weight decay, early stopping on aux_val; the best epoch's weights stay in the network."""
-    generator = np.random.default_rng([seed, 4])
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=setting.learning_rate, weight_decay=setting.weight_decay, fused=True
-    )
-    best, best_at, best_state = float("inf"), 0, copy.deepcopy(network.state_dict())
-    for epoch in range(1, epochs + 1):
-        network.train()
-        features = draw(epoch)
-        for rows in batches(len(known), batch, generator):
-            value = loss(network(features[rows].to(device)), known[rows].to(device))
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        network.eval()
-        with torch.no_grad():
-            sums = [
-                float(loss(network(f.to(device)), k.to(device))) * len(k)
-                for f, k in zip(torch.split(held, 512), torch.split(known_val, 512), strict=True)
-            ]
-        current = sum(sums) / max(1, len(known_val))
-        tick(epoch)
-        if current < best - 1e-5:
-            best, best_at, best_state = current, epoch, copy.deepcopy(network.state_dict())
-        elif epoch - best_at >= patience:
-            break
-    network.load_state_dict(best_state)
-    tick(epochs)
-    return best, best_at
-
-
-def _reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    return F.mse_loss(output, target)
 
 
 def _ticker(progress: Progress, offset: int, total: int) -> Callable[[int], None]:
