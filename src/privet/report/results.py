@@ -19,7 +19,8 @@ class Row:
     """One finding: an attack on one defended split, scored by one metric. For every metric more means more leakage.
 
     `floor` is what an adversary reaches without the payload, `undefended` the headline attack on the raw
-    representation, `normalized` = (value - floor) / (undefended - floor), None where there is nothing to hide.
+    representation (of recordings on the first one, None where there is one alone), `normalized` = (value - floor) /
+    (undefended - floor), None where there is nothing to hide or no such scale.
     `headline` marks the attack that was selected for this metric on aux_val.
     """
 
@@ -34,11 +35,11 @@ class Row:
     metric: str  # accuracy balanced_accuracy auc bits coverage_at_95_precision tpr_at_1_fpr | psnr ssim
     value: Estimate
     floor: Estimate
-    undefended: Estimate
+    undefended: Estimate | None
     normalized: float | None
-    utility: Estimate  # target accuracy on victims
+    utility: Estimate | None  # target accuracy on victims; None where answers or target were not recorded
     payload_bytes: int
-    edge_macs: int
+    edge_macs: int | None  # None where nobody knows what made the payload
     seeds: int
     flags: tuple[str, ...]
     headline: bool
@@ -112,6 +113,7 @@ class Results:
     bounds: tuple[Bound, ...] = ()  # on every attacker, for the defenses whose payload has few bits
     refused: tuple[str, ...] = ()  # trials that could not be, each with its reason, as sentences
     groups: tuple[Analysis, ...] = ()  # per attribute and defense: who is served worse, who is exposed
+    scale: str | None = "undefended"  # what `undefended` is called; None where there is no such scale
 
 
 __all__ = ["Bound", "Check", "Results", "Row"]
