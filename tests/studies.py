@@ -21,9 +21,10 @@ import torch
 from torch import nn
 
 from driver import TINY
-from privet import api, data, experiment
+from privet import api, data
 from privet.auditing.audit import Evidence, attribute_scores
 from privet.auditing.checks import Check
+from privet.auditing.judge import truth_of
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat
 from privet.data.corpus import ROLES, Corpus, Part
@@ -166,7 +167,7 @@ def study(
                 "left_out": {},
             }
             record = {"results": results, "versions": versions(), "seconds": 1.0}
-            arrays = evidence.arrays | tables | experiment._truth(corpus, seen)  # type: ignore[arg-type]
+            arrays = evidence.arrays | tables | truth_of(corpus, seen)  # type: ignore[arg-type]
             runs[defense, number] = Run(Path("nowhere"), record, arrays)
     trials = [{"defense": d, "seed": s, "name": f"{i:016x}"} for i, (d, s) in enumerate(runs)]
     plan = {

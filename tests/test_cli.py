@@ -27,7 +27,7 @@ KEYS = [
 ]  # fmt: skip
 ASKED = ["audit", "--limit", "150", "--effort", "tiny", "--seeds", "2", "--jobs", "1", "--defense", "none"]
 ASKED += ["--defense", "gaussian:sigma=1"]
-VERBS = ("audit", "cuts", "fit", "profile", "reproduce", "report", "compare", "defenses", "attacks")
+VERBS = ("audit", "challenge", "cuts", "fit", "profile", "reproduce", "report", "compare", "defenses", "attacks")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -109,9 +109,9 @@ def refused_late(capsys: Capture, *arguments: object) -> str:
     return next(line for line in err.splitlines() if line.startswith("privet: "))
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, "challenge make", "challenge score"])
 def test_help_has_an_example(verb: str, capsys: Capture) -> None:
-    assert privet(verb, "--help") == 0
+    assert privet(*verb.split(), "--help") == 0
     out = capsys.readouterr().out
     assert f"Example: privet {verb}" in " ".join(out.split())
 
@@ -119,7 +119,8 @@ def test_help_has_an_example(verb: str, capsys: Capture) -> None:
 def test_examples_are_legal() -> None:
     """The words of every example are options of its verb."""
     for verb, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        options = {o for p in command.params for o in p.opts}
+        below = getattr(command, "commands", {}).values()
+        options = {o for c in (command, *below) for p in c.params for o in p.opts}
         used = set(re.findall(r"--[a-z-]+", command.epilog))
         assert used <= options, verb
 

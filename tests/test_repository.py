@@ -166,7 +166,9 @@ def test_commands_of_the_pages_exist() -> None:
 
 
 def test_options_of_the_prose_exist() -> None:
-    everything = "".join(helped(verb) for verb in ("audit", "cuts", "fit", "profile", "reproduce", "report", "compare"))
+    everything = "".join(
+        helped(verb) for verb in ("audit", "challenge", "cuts", "fit", "profile", "reproduce", "report", "compare")
+    )
     ours = everything + "--heavy --check --to"
     for page in PAGES:
         for option in re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", page.read_text()):
@@ -239,9 +241,14 @@ def project() -> dict[str, Any]:
 
 @functools.cache
 def helped(verb: str) -> str:
-    """`privet VERB --help`, wide and plain."""
+    """`privet VERB --help`, wide and plain; of a verb that has verbs of its own, theirs, too."""
+    below = {"challenge": ("make", "score")}.get(verb, ())
+    return "".join(_help(verb, *rest) for rest in ((), *((name,) for name in below)))
+
+
+def _help(*verbs: str) -> str:
     environment = os.environ | {"COLUMNS": "240", "TERM": "dumb", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "privet", verb, "--help"]
+    command = [sys.executable, "-m", "privet", *verbs, "--help"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"privet {verb} --help: {done.stderr}"
+    assert done.returncode == 0, f"privet {' '.join(verbs)} --help: {done.stderr}"
     return done.stdout

@@ -10,6 +10,8 @@ from pathlib import Path
 from privet import schedule
 from privet import study as studies
 from privet.experiment import Setting
+from privet.recorded import study as recorded
+from privet.recorded.columns import PREFIX
 from privet.report import figures, html, tables
 from privet.report.results import Results, Row
 from privet.schedule import Source, Study
@@ -53,12 +55,12 @@ class Answer:
 
 
 def audit(
-    data: str,
+    data: str = "digits",
     model: str = "",
     *,
     target: str | None = None,
     hidden: Sequence[str] = (),
-    defenses: Sequence[str] = ("none",),
+    defenses: Sequence[str] = (),
     at: str = "",
     weights: str | Path | None = None,
     freeze: str | None = None,
@@ -72,11 +74,14 @@ def audit(
     victims: str | None = None,
     group: str | None = None,
     limit: int | None = None,
-    on_bad: str = "skip",
+    on_bad: str | None = None,
     top: str | None = None,
     dependence: str | None = None,
     training: str | None = None,
     curves: bool = False,
+    payloads: str | Path | Sequence[str | Path] = (),
+    payload_columns: str = PREFIX,
+    bundle: str | Path | None = None,
     device: str = "cpu",
     jobs: int = 1,
     out: str | Path | None = None,
@@ -88,20 +93,31 @@ def audit(
 ) -> Answer:
     """Train, cut, defend, attack and report; the arguments are those of `privet audit --help`.
 
+    With `payloads` (files) nothing is trained but the adversaries, who attack what another system sent; with `bundle`
+    what a shipped edge makes of the people of `data`: `privet.audit(payloads="sent.parquet", hidden=["race"])`.
     Without `out` the runs are kept in a fresh temporary folder. `listen` hears of every stage, `announce` of the plan
     before the first trial. Raises the errors of `privet.errors`, each with its remedy.
     """
+    files = (payloads,) if isinstance(payloads, str | Path) else tuple(payloads)
     source = Source(
-        str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad, top, dependence
-    )
-    corpus = source.load(loading)
+        str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad or "skip", top,
+        dependence,
+    )  # fmt: skip
     kept = None if weights is None else str(weights)
     setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device, training, curves)
-    setting = schedule.with_defaults(setting, corpus)
-    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
-    planned = schedule.draw_up(
-        Study(source, setting, tuple(defenses), seeds, folder, jobs, max_minutes, any_version), corpus
-    )
+    where = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
+    if files or bundle is not None:
+        study: Study = recorded.study(
+            source, setting, defenses=tuple(defenses), seeds=seeds, out=where, jobs=jobs, max_minutes=max_minutes,
+            any_version=any_version, files=tuple(map(str, files)), prefix=payload_columns,
+            bundle=None if bundle is None else str(bundle), on_bad=on_bad,
+        )  # fmt: skip
+        corpus = study.load(loading)
+    else:
+        corpus = source.load(loading)
+        setting = schedule.with_defaults(setting, corpus)
+        study = Study(source, setting, tuple(defenses or ("none",)), seeds, where, jobs, max_minutes, any_version)
+    planned = schedule.draw_up(study, corpus)
     if announce:
         announce(planned)
     return publish(studies.execute(planned, listen))

@@ -19,10 +19,9 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import audit, checks, curves, linkage, messages, own, pictures
-from privet.auditing.tables import tabulate
+from privet.auditing import audit, own
+from privet.auditing.judge import Rules, judge
 from privet.auditing.threat import Threat, portfolio
-from privet.bounds import certificate
 from privet.content import contents
 from privet.data.corpus import Corpus
 from privet.errors import ModelError, SpecError, unknown
@@ -79,44 +78,17 @@ def trial(
     defended = defended.to(setting.device)
 
     observed = audit.observe(defended, corpus, threat, seed, setting.device)
-    evidence = audit.attack(
-        observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report,
-        clock=time.process_time,
+    found = judge(
+        observed, corpus, Rules(threat, attacks, effort, seed, setting.device, setting.curves),
+        reference=defense == REFERENCE, calibrated=calibrated, report=report, clock=time.process_time,
+        stage=_first_stage(model, setting, corpus) if calibrated else None,
+        beside=own.cotrained(defended, observed, setting.device),
     )  # fmt: skip
-    evidence.arrays |= own.cotrained(defended, observed, setting.device)
-    evidence.arrays |= linkage.link(observed, corpus, seed)
-    masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed, device=setting.device)
-    evidence.arrays |= masks.arrays
-    for attribute, scores in masks.selection.items():
-        evidence.selection.setdefault(attribute, {}).update(scores)
-    if setting.curves:
-        evidence.arrays |= curves.learn(
-            observed, evidence, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device, report=report
-        ).arrays
-    truth = _truth(corpus, observed)
-    if observed.messages is not None:
-        truth["victim/messages"] = observed.messages
-        truth["victim/message_errors"] = certificate.cell_errors(observed.messages, corpus.victim.x)
-        messages.refuse_impossible(observed.messages, truth["victim/message_errors"], evidence.arrays, corpus)
-    calibration: list[checks.Check] = []
-    if defense == REFERENCE:
-        floors = audit.reference(observed, corpus, threat, seed)
-        evidence.arrays |= floors.arrays
-        if calibrated:
-            if report:
-                report("calibrating the attacks", 0, 1)
-            calibration = checks.calibrate(
-                observed, corpus, threat, attacks, effort=effort, seed=seed, device=setting.device,
-                stage=_first_stage(model, setting, corpus),
-            )  # fmt: skip
     content = _content(model, setting, corpus, seed) if defense == REFERENCE else None
-    tables = tabulate(evidence, corpus, observed.answers["victim"], effort.bootstrap)
 
     example = inputs(corpus.victim.x[:1], setting.device)
     noise = [torch.as_tensor(n, device=setting.device) for n in defended.draw(1, np.random.default_rng(seed))]
-    results = {
-        "selection": evidence.selection,
-        "logs": evidence.logs,
+    results = found.results | {
         "fit": defended.log,
         "guarantee": defended.guarantee.statement,
         "no_guarantee": None if defended.guarantee.statement else defended.guarantee.scope,
@@ -124,14 +96,11 @@ def trial(
         "edge_macs": cost.macs(defended.edge_half, example, *noise),
         "stochastic": defended.stochastic,
         "shared_noise": any(n.per == "batch" for n in defended.obfuscator.noise),
-        "saturated": observed.saturated,
-        "message_bits": observed.message_bits,
         "task_val_accuracy": audit.owner_accuracy(defended, corpus, seed, setting.device),
         "flags": list(defended.flags),
         "training": _training_log(setting, corpus, seed, out),
         "content": content,
         "cut_shape": list(halves.shape),
-        "checks": [asdict(c) for c in calibration],
         "left_out": left_out,
     }
     record = {
@@ -142,9 +111,9 @@ def trial(
         "results": results,
         "versions": run.versions(),
         "seconds": time.monotonic() - started,
-        "attack_seconds": evidence.seconds,
+        "attack_seconds": found.seconds,
     }
-    return run.write(folder, record, evidence.arrays | tables | truth)
+    return run.write(folder, record, found.arrays)
 
 
 def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, report: Report = None) -> nn.Module:
@@ -241,7 +210,7 @@ def _training(setting: Setting) -> list[str | None] | None:
     if not setting.training:
         return None
     method = defenses.parse(setting.training)
-    return [defenses.spell(method), _file(type(method))]
+    return [defenses.spell(method), file_of(type(method))]
 
 
 def _training_log(setting: Setting, corpus: Corpus, seed: int, out: Path) -> dict[str, Any] | None:
@@ -344,10 +313,10 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
         "effort": asdict(Effort.named(setting.effort)),
         "training": _training(setting),
         "attacks": sorted(
-            (name, _file(type(a))) for name, a in portfolio(threat, setting.attacks, setting.effort)[0].items()
+            (name, file_of(type(a))) for name, a in portfolio(threat, setting.attacks, setting.effort)[0].items()
         ),
         "defense": defenses.spell(chosen),
-        "methods": [_file(type(link)) for link in getattr(chosen, "defenses", (chosen,))],
+        "methods": [file_of(type(link)) for link in getattr(chosen, "defenses", (chosen,))],
         "seed": seed,
         "calibrated": calibrated,
         "data": corpus.digest,
@@ -367,28 +336,15 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
     )
 
 
-def _truth(corpus: Corpus, observed: audit.Observed) -> run.Arrays:
-    victim = corpus.victim
-    truth: run.Arrays = {
-        "victim/groups": victim.groups,
-        "victim/target": victim.y,
-        "victim/answer": observed.answers["victim"].astype(np.int64),
-    }
-    truth |= {f"victim/hidden/{name}": victim.s[name] for name in corpus.hidden}
-    if corpus.kind == "image":
-        truth["victim/pictures"] = victim.x[pictures.shown(len(victim))]
-    return truth
-
-
 def _source(reference: str) -> str | None:
     """The hash of the file that holds a user's own network, so that an edited network is another trial."""
     if ":" not in reference or reference.startswith(("torchvision:", "timm:")):
         return None
-    return _file(models.resolve(reference))
+    return file_of(models.resolve(reference))
 
 
-def _file(code: Any) -> str | None:
-    """The hash of the file in which a class or function is written."""
+def file_of(code: Any) -> str | None:
+    """The hash of the file in which a class or function is written, or None."""
     try:
         file = inspect.getsourcefile(code)
     except TypeError:

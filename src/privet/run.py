@@ -33,7 +33,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 FORMAT = 1
 # Rooms that show or ship results, or hold methods; a change there makes no other number.
 _BESIDE = {"__init__.py", "__main__.py", "api.py", "profile.py", "screen.py", "shipping.py"}
-_BESIDE |= {"attacks", "cli", "cli.py", "defenses", "recipes", "report", "runtime"}
+_BESIDE |= {"attacks", "challenge", "cli", "cli.py", "defenses", "recipes", "report", "runtime"}
 _LIBRARIES = ("privet", "torch", "numpy", "scikit-learn", "onnxruntime")
 
 
@@ -124,8 +124,8 @@ def read(folder: Path, *, any_version: bool = False) -> Run | None:
     return whole
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step, beside and moved into place."""
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file in one step, beside and moved into place; `mode` says who may read it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -134,7 +134,7 @@ def write_text(path: Path, text: str) -> None:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(draft, 0o644)
+            os.chmod(draft, mode)
             os.replace(draft, path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from privet import cost, data, experiment, models, run
 from privet import defense as defenses
@@ -53,7 +54,8 @@ class Study:
     """Everything that was asked: people, network, cut, defenses, seeds, and how long it may take.
 
     Studies of different names may share the folder `out`: a trial's folder is named by what it depends on, so that they
-    share trained networks and equal trials, too.
+    share trained networks and equal trials, too. The methods are what differs where nothing is trained and somebody
+    else's payloads are attacked (`privet.recorded`).
     """
 
     source: Source
@@ -70,6 +72,66 @@ class Study:
     def plan(self) -> Path:
         """The file that says which trials belong to this study."""
         return self.out / f"{self.name}.json"
+
+    def load(self, progress: Callable[[int, int], None] | None = None) -> Corpus:
+        """The people; their roles depend on the contents alone."""
+        return self.source.load(progress)
+
+    @property
+    def reference(self) -> str:
+        """What comes first, carries floors and calibration, and gives every number its scale."""
+        return REFERENCE
+
+    def systems(self, corpus: Corpus) -> list[str]:
+        """What is compared, the reference first; SpecError, CutError and others for what cannot be."""
+        named = {REFERENCE: REFERENCE}  # shortest spelling -> as given; two spellings of one defense are one trial
+        for text in self.defenses:
+            named.setdefault(defenses.spell(defenses.parse(text)), text)
+        if (corpus.task_val.y >= 0).sum() < 2 or (corpus.victim.y >= 0).sum() < 10:
+            raise DataError(
+                f"too few people carry the target {corpus.target!r} to choose and to score; label more of them"
+            )
+        halves = split(_network(self.setting, corpus).eval(), inputs(corpus.victim.x[:2]), self.setting.at)
+        for text in named.values():
+            wanted = defenses.parse(text)
+            defenses.check(wanted, halves)
+            for link in getattr(wanted, "defenses", (wanted,)):
+                if hasattr(link, "attribute"):
+                    hidden_attributes(corpus, link.attribute)
+        return list(named.values())
+
+    def trial_name(self, corpus: Corpus, system: str, seed: int, *, calibrated: bool) -> str:
+        """The name of a trial's folder."""
+        return experiment.trial_name(self.setting, corpus, system, seed, calibrated)
+
+    def prepare(self, corpus: Corpus, seed: int, report: experiment.Report = None) -> None:
+        """What all trials of a seed share."""
+        experiment.task_model(self.setting, corpus, seed, self.out, report)
+
+    def trial(
+        self, corpus: Corpus, system: str, seed: int, *, calibrated: bool, report: experiment.Report = None
+    ) -> run.Run:
+        """One trial, run or read back."""
+        return experiment.trial(
+            self.setting, corpus, system, seed, self.out,
+            calibrated=calibrated, any_version=self.any_version, report=report,
+        )  # fmt: skip
+
+    def told(self, corpus: Corpus) -> dict[str, Any]:
+        """What a plan says of the systems compared: title, command, model, cut, threat, and the name of the scale."""
+        setting = self.setting
+        return {
+            "title": f"{corpus.name}: {corpus.target}, hiding {', '.join(corpus.hidden)}",
+            "command": command(self, corpus),
+            "model": setting.model + (f", trained on with {setting.training}" if setting.training else ""),
+            "at": setting.at,
+            "threat": Threat.named(setting.threat, setting.side).describe(),
+        }
+
+    def seconds(self, corpus: Corpus) -> tuple[float, float]:
+        """Rough seconds that one step of an attack takes for an example, and that training takes in one trial."""
+        per_example, effort = _seconds_per_example(self.setting, corpus), Effort.named(self.setting.effort)
+        return per_example, effort.tune_epochs * len(corpus.task_train) * per_example
 
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= 1000:
@@ -102,25 +164,18 @@ class Schedule:
     def json(self) -> dict[str, Any]:
         """What `Study.plan` holds: enough to make the report again without the data."""
         study = self.study
-        threat = Threat.named(study.setting.threat, study.setting.side)
         listed = list(dict.fromkeys(d for d, _ in self.trials))
         return {
             "format": run.FORMAT,
-            "title": f"{self.corpus.name}: {self.corpus.target}, hiding {', '.join(self.corpus.hidden)}",
-            "command": command(study, self.corpus),
             "folder": str(study.out),
             "data": data.describe(self.corpus),
             "data_digest": self.corpus.digest,
-            "model": study.setting.model
-            + (f", trained on with {study.setting.training}" if study.setting.training else ""),
-            "at": study.setting.at,
-            "threat": threat.describe(),
             "effort": study.setting.effort,
-            "reference": REFERENCE,
+            "reference": study.reference,
             "defenses": listed,
             "seeds": sorted({s for _, s in self.trials}),
             "trials": [{"defense": d, "seed": s, "name": self.names[d, s]} for d, s in self.trials],
-        }
+        } | study.told(self.corpus)
 
 
 def draw_up(study: Study, corpus: Corpus) -> Schedule:
@@ -135,23 +190,9 @@ def draw_up(study: Study, corpus: Corpus) -> Schedule:
                 f"the side information {attribute!r} is not among the attributes {', '.join(corpus.classes)}"
             )
     _enough(corpus)
-    named = {REFERENCE: REFERENCE}  # shortest spelling -> as given; two spellings of one defense are one trial
-    for text in study.defenses:
-        named.setdefault(defenses.spell(defenses.parse(text)), text)
-    example = inputs(corpus.victim.x[:2])
-    weights = Path(study.setting.weights) if study.setting.weights else None
-    model = models.load(
-        study.setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights
-    )
-    halves = split(model.eval(), example, study.setting.at)
-    for text in named.values():
-        wanted = defenses.parse(text)
-        defenses.check(wanted, halves)
-        for link in getattr(wanted, "defenses", (wanted,)):
-            if hasattr(link, "attribute"):
-                hidden_attributes(corpus, link.attribute)
-    trials = [(d, s) for s in range(study.seeds) for d in named.values()]
-    names = {(d, s): experiment.trial_name(study.setting, corpus, d, s, (d, s) == trials[0]) for d, s in trials}
+    systems = study.systems(corpus)
+    trials = [(d, s) for s in range(study.seeds) for d in systems]
+    names = {(d, s): study.trial_name(corpus, d, s, calibrated=(d, s) == trials[0]) for d, s in trials}
     planned = Schedule(study, corpus, trials, names)
     planned.finished = {
         t for t in trials if run.read(study.out / "runs" / names[t], any_version=study.any_version) is not None
@@ -172,8 +213,6 @@ def _enough(corpus: Corpus) -> None:
                     f"{least} of "
                     f"2 groups or more: give more data, label more of it, or leave {attribute!r} out"
                 )
-    if (corpus.task_val.y >= 0).sum() < 2 or (corpus.victim.y >= 0).sum() < 10:
-        raise DataError(f"too few people carry the target {corpus.target!r} to choose and to score; label more of them")
 
 
 def command(study: Study, corpus: Corpus) -> str:
@@ -208,13 +247,12 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
         return 0.0
     effort = Effort.named(study.setting.effort)
     with one_thread():
-        per_example = _seconds_per_example(study, corpus)
+        per_example, fitting = study.seconds(corpus)
     seeds = {s for t, s in planned.trials if (t, s) not in planned.finished}
-    untrained = trained or study.setting.freeze == "both"
+    untrained = trained or study.setting.freeze == "both" or not fitting
     passes = (0 if untrained else effort.task_epochs) + (effort.task_epochs if study.setting.training else 0)
-    training = len(seeds) * passes * len(corpus.task_train) * per_example
-    fitted = sum(t not in planned.finished and t[0] != REFERENCE for t in planned.trials)
-    training += fitted * effort.tune_epochs * len(corpus.task_train) * per_example
+    training = len(seeds) * passes * len(corpus.parts.get("task_train", ())) * per_example
+    training += fitting * sum(t not in planned.finished and t[0] != study.reference for t in planned.trials)
     epochs, _ = effort.attack_schedule("attribute", len(corpus.aux_train))
     drawn, _ = effort.attack_schedule("reconstruct", len(corpus.aux_train))
     attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(
@@ -231,9 +269,13 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     return (training + attacking * (missing + 2)) / jobs + 4
 
 
-def _seconds_per_example(study: Study, corpus: Corpus) -> float:
-    model = models.load(study.setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target)).train()
-    x = inputs(corpus.task_train.x[:64])
+def _seconds_per_example(setting: Setting, corpus: Corpus) -> float:
+    model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target)).train()
+    return timed(model, inputs(corpus.task_train.x[:64]))
+
+
+def timed(model: nn.Module, x: torch.Tensor) -> float:
+    """Seconds that one training step of a network takes for an example of x [B, ...]."""
     if len(x) < 2:
         return 1e-3
     times = []
@@ -288,6 +330,9 @@ def survey(
 
 def legal_cuts(setting: Setting, corpus: Corpus) -> list[Cut]:
     """The legal cuts of a network on this data."""
+    return cuts(_network(setting, corpus).eval(), inputs(corpus.victim.x[:2]))
+
+
+def _network(setting: Setting, corpus: Corpus) -> nn.Module:
     weights = Path(setting.weights) if setting.weights else None
-    model = models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights)
-    return cuts(model.eval(), inputs(corpus.victim.x[:2]))
+    return models.load(setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=weights)

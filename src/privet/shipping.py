@@ -9,6 +9,7 @@ from privet import defense as defenses
 from privet import experiment
 from privet.errors import SpecError
 from privet.experiment import Setting
+from privet.recorded.shipped import owners
 from privet.run import name_of
 from privet.runtime import bundle
 from privet.schedule import Source, with_defaults
@@ -58,6 +59,7 @@ def fit(
             "target": corpus.target,
             "seed": seed,
             "data": name_of({"digest": corpus.digest}, {}),
+            "fitted_on": owners(corpus),
             "undefended_task_val_accuracy": accuracy(network, corpus.task_val, device),
         }
         written = bundle.write(defended, out, meta=meta)

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from privet import experiment, run
+from privet import run
 from privet.errors import CutError, DataError, ModelError, PayloadError, PrivetError, RunError, SpecError
-from privet.experiment import REFERENCE
 from privet.report import rows
 from privet.report.results import Results
 from privet.report.runs import Runs
@@ -52,7 +51,7 @@ def execute(planned: Schedule, listen: Listener | None = None) -> Results:
     far. Where all defended trials were refused, raises the first one's error."""
     refused: Refused = {}
     perform(planned, listen, refused)
-    if refused and {t for t in planned.trials if t[0] != REFERENCE} <= set(refused):
+    if refused and {t for t in planned.trials if t[0] != planned.study.reference} <= set(refused):
         raise next(iter(refused.values()))
     return collect(planned.study.plan, any_version=planned.study.any_version)
 
@@ -126,22 +125,21 @@ def _inline(
                 if listen:
                     listen(Event(label, text, done, total))
 
-            with _refusing((defense, seed), refused):
-                experiment.trial(
-                    study.setting, planned.corpus, defense, seed, study.out,
-                    calibrated=planned.calibrates((defense, seed)), any_version=study.any_version, report=report,
-                )  # fmt: skip
+            with _refusing((defense, seed), refused, study.reference):
+                study.trial(
+                    planned.corpus, defense, seed, calibrated=planned.calibrates((defense, seed)), report=report
+                )
             if listen:
                 listen(_end((defense, seed), refused))
 
 
 @contextmanager
-def _refusing(trial: tuple[str, int], refused: Refused) -> Iterator[None]:
+def _refusing(trial: tuple[str, int], refused: Refused, reference: str) -> Iterator[None]:
     """Note why a trial cannot be; without the reference nothing can."""
     try:
         yield
     except REFUSALS as why:
-        if trial[0] == REFERENCE:
+        if trial[0] == reference:
             raise
         refused[trial] = why
 
@@ -164,7 +162,7 @@ def _pooled(
     waiting: dict[Future[None], int | tuple[str, int]] = {}
     try:
         seeds = list(dict.fromkeys(s for _, s in todo))
-        later = [t for t in todo if t[0] != REFERENCE]
+        later = [t for t in todo if t[0] != study.reference]
         with _deaf():
             for seed in seeds:
                 waiting[pool.submit(_prepare, seed)] = seed
@@ -174,7 +172,8 @@ def _pooled(
             for future in done:
                 job = waiting.pop(future)
                 try:
-                    with _refusing(job if isinstance(job, tuple) else (REFERENCE, job), refused):
+                    of = job if isinstance(job, tuple) else (study.reference, job)
+                    with _refusing(of, refused, study.reference):
                         future.result()
                 except BrokenProcessPool as problem:
                     raise RunError(
@@ -183,7 +182,7 @@ def _pooled(
                     ) from problem
                 if isinstance(job, int):
                     seeds.remove(job)
-                    ready = [t for t in todo if t == (REFERENCE, job)] + (later if not seeds else [])
+                    ready = [t for t in todo if t == (study.reference, job)] + (later if not seeds else [])
                     with _deaf():
                         for trial in ready:
                             waiting[pool.submit(_trial, *trial, planned.calibrates(trial))] = trial
@@ -232,7 +231,7 @@ _worker: dict[str, Any] = {}
 def _start(study: Study, queue: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    _worker.update(study=study, queue=queue, corpus=study.source.load())
+    _worker.update(study=study, queue=queue, corpus=study.load())
 
 
 def _leave_with(parent: int) -> None:
@@ -249,13 +248,10 @@ def _report(label: str) -> Callable[[str, int, int], None]:
 def _prepare(seed: int) -> None:
     study: Study = _worker["study"]
     with one_thread():
-        experiment.task_model(study.setting, _worker["corpus"], seed, study.out, _report(f"task, seed {seed}"))
+        study.prepare(_worker["corpus"], seed, _report(f"task, seed {seed}"))
 
 
 def _trial(defense: str, seed: int, calibrated: bool) -> None:
     study: Study = _worker["study"]
     with one_thread():
-        experiment.trial(
-            study.setting, _worker["corpus"], defense, seed, study.out,
-            calibrated=calibrated, any_version=study.any_version, report=_report(f"{defense}, seed {seed}"),
-        )  # fmt: skip
+        study.trial(_worker["corpus"], defense, seed, calibrated=calibrated, report=_report(f"{defense}, seed {seed}"))

@@ -6,10 +6,11 @@ the intervals, the selection and the flags are computed from it later and can be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Observed:
     train: Sequence[View]
     val: View
     victims: View
-    answers: dict[str, Array]  # role -> predicted target class [N], by the half that ships
+    answers: dict[str, Array]  # role -> predicted target class [N], by the half that ships; empty where not recorded
     saturated: int
     message_bits: int  # of all that one person sends
     messages: Array | None  # the number of each victim's message [N]; None where there are too many to count
@@ -123,12 +124,19 @@ class Wire:
         return torch.from_numpy(floors.one_hot([part.s[name] for name in self.threat.side], sizes))
 
 
+class Reads(Protocol):
+    """Whatever makes a view of frames."""
+
+    def read(self, frames: list[bytes], part: Part) -> tuple[View, Array]:
+        """What the adversary makes of the frames of a part, and the answers of the server."""
+
+
 @dataclass(frozen=True)
 class Draws(Sequence[View]):
     """aux_train as an adversary sees it in draw after draw. Frames are kept, because they are "
     "small; views are made anew."""
 
-    wire: Wire
+    wire: Reads
     part: Part
     frames: list[list[bytes]]
     together: int
@@ -380,29 +388,32 @@ def attribute_scores(posterior: Array, s: Array) -> dict[str, float]:
 
 
 def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Evidence:
-    """The floors, from the undefended observation: what an adversary reaches without any payload."""
+    """The floors, from the reference's observation: what an adversary reaches without any payload."""
     evidence = Evidence()
-    answers = corpus.n_classes(corpus.target)
+    sees_answer = threat.sees_answer and bool(observed.answers)
+    answers = corpus.n_classes(corpus.target) if sees_answer else 0
     for attribute in corpus.hidden:
         classes = corpus.n_classes(attribute)
         aux = some(np.flatnonzero(corpus.aux_train.s[attribute] >= 0), threat.labels, seed)
-        s, answer, victims = (
-            corpus.aux_train.s[attribute][aux],
-            observed.answers["aux_train"][aux],
-            observed.answers["victim"],
-        )
-        name = f"floor/{attribute}"
-        evidence.arrays[f"{name}/majority"] = floors.majority(s, classes, len(victims)).numpy()
-        if threat.sees_answer:
+        s, name = corpus.aux_train.s[attribute][aux], f"floor/{attribute}"
+        evidence.arrays[f"{name}/majority"] = floors.majority(s, classes, len(corpus.victim)).numpy()
+        if sees_answer:
+            answer, victims = observed.answers["aux_train"][aux], observed.answers["victim"]
             evidence.arrays[f"{name}/label_only"] = floors.label_only(s, answer, victims, classes, answers).numpy()
         if threat.side:
-            rows = (corpus.aux_train, aux, answer), (corpus.victim, np.arange(len(victims)), victims)
-            known = [_known(part, people, given, corpus, threat) for part, people, given in rows]
+            rows = ("aux_train", aux), ("victim", np.arange(len(corpus.victim)))
+            given = [observed.answers[role][people] if sees_answer else None for role, people in rows]
+            known = [
+                _known(corpus.parts[role], people, seen, corpus, threat)
+                for (role, people), seen in zip(rows, given, strict=True)
+            ]
             evidence.arrays[f"{name}/imputation"] = floors.imputation(s, known[0], known[1], classes).numpy()
+    if not math.prod(corpus.shape):  # a recording without inputs: there is nothing to rebuild
+        return evidence
     owned = some(np.arange(len(corpus.aux_train)), threat.pairs, seed)
     own, x = inputs(corpus.aux_train.x[owned]), inputs(corpus.victim.x)
     drawn = {"mean_image": floors.mean_image(own, len(x))}
-    if threat.sees_answer:
+    if sees_answer:
         given = observed.answers["aux_train"][owned]
         drawn["image_of_answer"] = floors.image_of_answer(own, given, observed.answers["victim"])
     for floor, rebuilt in drawn.items():
@@ -411,10 +422,10 @@ def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> 
     return evidence
 
 
-def _known(part: Part, people: Array, answers: Array, corpus: Corpus, threat: Threat) -> Array:
-    """What is known of people without their payload: side information, and the answer where the threat sees it."""
+def _known(part: Part, people: Array, answers: Array | None, corpus: Corpus, threat: Threat) -> Array:
+    """What is known of people without their payload: side information, and the answer where it is seen."""
     names = list(threat.side)
     columns, sizes = [part.s[n][people] for n in names], [corpus.n_classes(n) for n in names]
-    if threat.sees_answer:
+    if answers is not None:
         columns, sizes = [answers, *columns], [corpus.n_classes(corpus.target), *sizes]
     return floors.one_hot(columns, sizes)

@@ -168,6 +168,11 @@ FLAGS = {
         "The training data and the victims' data overlap; what is left may differ from what was given.",
         "Look at the notes of the data, and give victims of their own with --victims.",
     ),
+    "fitted_on_unknown": Flag(
+        "the bundle's manifest does not name these people as those it was fitted on",
+        "Some victims may be among those whom the network learned from; what is found about them may be memory.",
+        "Audit it on the data it was fitted on, dealt the same way, or on people who are surely new.",
+    ),
     "groups_shared": Flag(
         "the victims' file and the other parts share people",
         "The adversary may know some victims from its own part.",

@@ -18,16 +18,18 @@ TARGET = "(target)"
 OWN = ("cotrained", "mask")  # adversaries that only some defenses have
 
 
-def tabulate(evidence: Evidence, corpus: Corpus, answers: Array, replicates: int) -> dict[str, Array]:
+def tabulate(evidence: Evidence, corpus: Corpus, answers: Array | None, replicates: int) -> dict[str, Array]:
     """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors,
-    `table/(target)/answer/accuracy` for utility, `table/GOAL/mask:NAME/METRIC` for an attack on the choice of
-    values alone, `table/GOAL/cotrained:NAME/METRIC` for the adversary that a defense was trained beside,
-    `table/GOAL/curve:NAME@PEOPLE/METRIC` for an attack that learned from fewer people."""
+    `table/(target)/answer/accuracy` for utility where answers and target are known, `table/GOAL/mask:NAME/METRIC` for
+    an attack on the choice of values alone, `table/GOAL/cotrained:NAME/METRIC` for the adversary that a defense was
+    trained beside, `table/GOAL/curve:NAME@PEOPLE/METRIC` for an attack that learned from fewer people."""
     victim = corpus.victim
     everybody = weights(victim.groups, replicates, seed=0)
     known = victim.y >= 0
-    asked = weights(victim.groups[known], replicates, seed=0)
-    tables = {f"table/{TARGET}/answer/accuracy": _share(answers[known] == victim.y[known], asked)}
+    tables = {}
+    if answers is not None and known.any():
+        asked = weights(victim.groups[known], replicates, seed=0)
+        tables[f"table/{TARGET}/answer/accuracy"] = _share(answers[known] == victim.y[known], asked)
     for key, value in evidence.arrays.items():
         kind, *rest = key.split("/")
         if kind in ("posterior", "floor", "curve", *OWN) and rest[0] != "input":

@@ -25,6 +25,7 @@ class Threat:
     queries: int = 1
     side: tuple[str, ...] = ()
     sees_answer: bool = True
+    withheld: frozenset[Need] = frozenset()  # what it would be granted, had it been recorded
 
     @classmethod
     def named(cls, name: str, side: tuple[str, ...] = ()) -> Threat:
@@ -34,12 +35,27 @@ class Threat:
             raise SpecError(unknown("threat", name, THREATS))
         return replace(THREATS[key], side=side)
 
+    def of_recording(self, held: frozenset[Need]) -> Threat:
+        """The same adversary where nothing but a recording is at hand, which holds what these needs ask for."""
+        few = "" if self.labels is None else f", only {self.labels + self.labels // 4} of them"
+        told = "payloads, inputs and hidden attributes" if "pairs" in held else "payloads and hidden attributes"
+        seen = "one payload" if self.queries == 1 else f"{self.queries} payloads of the same input"
+        answer = " It hears the answer, where that was recorded." if self.sees_answer else ""
+        paragraph = (
+            f"Somebody holds {seen} of each victim as they were recorded, and owns people of its own (the aux "
+            f"part{few}) whose {told} it knows.{answer} What made the payloads is not at hand, so that no attack looks "
+            "into it."
+        )
+        return replace(self, grants=self.grants & held, withheld=self.grants - held, paragraph=paragraph)
+
     def refusal(self, attack: Probe | Solver) -> str | None:
         """Why this threat does not grant what the attack needs, or None."""
         missing = sorted(attack.needs - self.grants)
         if not missing:
             return None
         wanted = f"{registry.method_name(attack)} needs {' and '.join(missing)}"
+        if self.withheld >= set(missing):
+            return f"{wanted}, which this recording does not hold"
         return f"{wanted}, which the threat {self.name!r} does not grant"
 
     def describe(self) -> dict[str, str]:

@@ -3,7 +3,7 @@ a gate with 3. One file a command."""
 
 from __future__ import annotations
 
-from privet.cli import audit, compare, cuts, fit, methods, profile, report, reproduce
+from privet.cli import audit, challenge, compare, cuts, fit, methods, profile, report, reproduce
 from privet.cli.root import app
 
 __all__ = ["app"]
@@ -14,6 +14,7 @@ app.command(epilog=profile.EXAMPLE)(profile.profile)
 app.command(epilog=fit.EXAMPLE)(fit.fit)
 app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=compare.EXAMPLE)(compare.compare)
+app.add_typer(challenge.group)
 app.command(epilog=reproduce.EXAMPLE)(reproduce.reproduce)
 app.command(epilog=methods.EXAMPLES["defenses"])(methods.defenses)
 app.command(epilog=methods.EXAMPLES["attacks"])(methods.attacks)

@@ -26,7 +26,6 @@ from privet.cli.options import (
     Limit,
     MaxMinutes,
     Model,
-    OnBad,
     Resize,
     Seeds,
     Target,
@@ -43,16 +42,33 @@ if TYPE_CHECKING:
 EXAMPLE = (
     r"Example: privet audit --data faces/ --target gender --hidden race --defense none --defense "
     r"signal_content:keep=8 --out audit"
+    "\n\n"
+    "Example: privet audit --payloads sent.parquet --hidden race --out audit"
+    "\n\n"
+    "Example: privet audit bundle --data faces/ --target gender --hidden race --out audit"
 )
 
 
 def audit(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(help="folder that privet fit wrote: attack what its own edge makes of the people of --data"),
+    ] = None,
     data: Data = "digits",
     target: Target = None,
     hidden: Hidden = [],  # noqa: B006
+    payloads: Annotated[
+        list[str],
+        typer.Option(
+            help="Parquet or CSV of payloads that any other system sent, a row a person: a column payload of lists (or "
+            "payload_0, payload_1, ...), the labels, and where they were recorded answer, input, person, role, id; "
+            "repeat it to compare systems on the same people with the first"
+        ),
+    ] = [],  # noqa: B006
+    payload_columns: Annotated[str, typer.Option(help="how the names of the payload's columns begin")] = "payload_",
     defense: Annotated[
-        list[str], typer.Option(help="name:option=value,... ; + chains; repeat it (privet defenses lists them)")
-    ] = ["none"],  # noqa: B006
+        list[str], typer.Option(help="name:option=value,... ; + chains; repeat it (privet defenses lists them) [none]")
+    ] = [],  # noqa: B006
     model: Model = "",
     at: At = "",
     weights: Weights = None,
@@ -82,7 +98,12 @@ def audit(
         bool,
         typer.Option("--curves", help="the strongest attacks again with fewer people: would more help?"),
     ] = False,
-    on_bad: OnBad = "skip",
+    on_bad: Annotated[
+        str | None,
+        typer.Option(
+            help="skip (and count) or stop at pictures that cannot be read [skip], rows without a usable payload [stop]"
+        ),
+    ] = None,
     device: Device = "cpu",
     jobs: Jobs = 0,
     max_minutes: MaxMinutes = None,
@@ -122,7 +143,8 @@ def audit(
             attacks=attack, threat=threat, side=side, effort=effort, seeds=seeds, resize=resize, aux=aux,
             victims=victims, group=group, limit=limit, on_bad=on_bad, top=top, dependence=dependence, training=training,
             curves=curves,
-            device=device, jobs=jobs, out=out, max_minutes=max_minutes, any_version=any_version,
+            payloads=payloads, payload_columns=payload_columns, bundle=bundle, device=device, jobs=jobs, out=out,
+            max_minutes=max_minutes, any_version=any_version,
             listen=screen.listen, announce=announce, loading=screen.loading,
         )  # fmt: skip
     show(answer, as_json)

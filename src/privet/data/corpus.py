@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ Strings = npt.NDArray[np.str_]
 Pixels = npt.NDArray[np.uint8]
 
 ROLES = ("task_train", "task_val", "aux_train", "aux_val", "victim")
+ADVERSARY = ("aux_train", "aux_val", "victim")  # all that is needed where nothing is trained for the owner
 OPTIONAL_ROLES = ("public",)
 
 
@@ -32,7 +34,8 @@ class Part:
     """N examples in one role.
 
     ids: [N] str, content hash (16 hex digits); groups: [N] int64, person or cluster of near-duplicates;
-    x: uint8 [N, C, H, W] or float32 [N, D] in [0, 1]; y: [N] int64 target, -1 missing;
+    x: uint8 [N, C, H, W] or float32 [N, D] in [0, 1] ([N, 0] where only payloads were recorded);
+    y: [N] int64 target, -1 missing;
     s: hidden and side attributes, each [N] int64, -1 missing. Unequal lengths raise DataError."""
 
     ids: Strings
@@ -83,8 +86,10 @@ class Corpus:
     flags: tuple[str, ...] = ()
     person: str = ""
 
+    needs: ClassVar[tuple[str, ...]] = ROLES
+
     def __post_init__(self) -> None:
-        _check_roles(self.parts)
+        _check_roles(self.parts, self.needs)
         _check_x(self.kind, self.parts)
         _check_labels(self)
         check_disjoint(self.parts, self.flags)
@@ -166,17 +171,17 @@ def check_disjoint(parts: Mapping[str, Part], flags: Iterable[str] = ()) -> None
             )
 
 
-def _check_roles(parts: Mapping[str, Part]) -> None:
+def _check_roles(parts: Mapping[str, Part], needs: tuple[str, ...]) -> None:
     for role in parts:
         if role not in ROLES + OPTIONAL_ROLES:
             raise DataError(unknown("role", role, ROLES + OPTIONAL_ROLES))
-    for role in ROLES:
+    for role in needs:
         if role not in parts or not len(parts[role]):
-            raise DataError(f"the part {role!r} has no examples; a corpus needs all of: {', '.join(ROLES)}")
+            raise DataError(f"the part {role!r} has no examples; a corpus needs all of: {', '.join(needs)}")
 
 
 def _check_x(kind: str, parts: Mapping[str, Part]) -> None:
-    wanted = {"image": (np.uint8, 4), "table": (np.float32, 2)}
+    wanted = {"image": (np.uint8, 4), "table": (np.float32, 2), "payload": (np.float32, 2)}
     if kind not in wanted:
         raise DataError(unknown("kind of data", kind, wanted))
     dtype, axes = wanted[kind]
@@ -192,15 +197,16 @@ def _check_x(kind: str, parts: Mapping[str, Part]) -> None:
 
 def _check_labels(corpus: Corpus) -> None:
     attributes = (*corpus.hidden, *corpus.side)
-    for name in (corpus.target, *attributes):
+    asked = (corpus.target,) if corpus.target else ()  # of a recording nobody may know what was asked for
+    for name in (*asked, *attributes):
         if name not in corpus.classes:
             raise DataError(f"no class names for {name!r}; classes holds: {', '.join(sorted(corpus.classes))}")
     for role, part in corpus.parts.items():
         if set(part.s) != set(attributes):
             raise DataError(f"s of {role} holds {sorted(part.s)}, but hidden and side are {sorted(set(attributes))}")
         for name, labels in {corpus.target: part.y, **part.s}.items():
-            if len(labels) and not (int(labels.min()) >= -1 and int(labels.max()) < len(corpus.classes[name])):
+            most = len(corpus.classes.get(name, ())) - 1
+            if len(labels) and not (int(labels.min()) >= -1 and int(labels.max()) <= most):
                 raise DataError(
-                    f"{name!r} in {role} has labels outside -1..{len(corpus.classes[name]) - 1}; "
-                    "they index the class names, -1 means missing"
+                    f"{name!r} in {role} has labels outside -1..{most}; they index the class names, -1 means missing"
                 )

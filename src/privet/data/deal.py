@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from privet.data.corpus import Ints
+from privet.data.corpus import Ints, Pixels, Strings
 from privet.data.groups import SMALLEST_SIDE, join, near_duplicates, persons
 from privet.data.pool import Pool
 from privet.data.question import Question
@@ -36,21 +36,21 @@ def deal(pool: Pool, question: Question, named_group: bool, seed: int) -> Dealt:
 
     named_group: the caller named the group column, so too few groups are an error; else they are a note. DataError
     where nothing is left to train on."""
-    alike, notes = _alike(pool)
+    same, notes = alike(pool.ids, pool.x, pool.thumbs)
     pool, more = (pool, []) if named_group else _usable_groups(pool, question)
     notes += more
-    keep, more = _one_side(pool, alike if pool.persons is None or question.by_design else join(pool.ids))
+    keep, more = _one_side(pool, same if pool.persons is None or question.by_design else join(pool.ids))
     notes += more
     flags = ["many_removed"] if np.count_nonzero(~keep) > MANY * len(keep) else []
     if not keep.all():
-        pool, alike = pool.take(keep), alike[keep]
-    groups = alike
+        pool, same = pool.take(keep), same[keep]
+    groups = same
     if pool.persons is not None:
         groups, more, raised = _by_person(pool, question)
         notes += more
         flags += raised
     strata = pool.columns[_stratum(question)].codes
-    dealt = _roles(pool, alike if question.by_design else groups, strata, seed)
+    dealt = _roles(pool, same if question.by_design else groups, strata, seed)
     return Dealt(pool, dealt, groups, tuple(notes), tuple(flags))
 
 
@@ -80,20 +80,25 @@ def _one_side(pool: Pool, alike: Ints) -> tuple[npt.NDArray[np.bool_], list[str]
     return keep, notes
 
 
-def _alike(pool: Pool) -> tuple[Ints, list[str]]:
+def alike(ids: Strings, x: Pixels | None, thumbs: Pixels | None) -> tuple[Ints, list[str]]:
     """Clusters [N] of examples that look the same: near-duplicate pictures of 32 px and more, else equal contents."""
-    same = join(pool.ids)
-    if pool.x is None or pool.thumbs is None or min(pool.x.shape[2:]) < SMALLEST_SIDE:
+    same = join(ids)
+    if x is None or thumbs is None or min(x.shape[2:]) < SMALLEST_SIDE:
         return same, []
-    near = join(near_duplicates(pool.thumbs), pool.ids)
+    near = join(near_duplicates(thumbs), ids)
     sizes = np.bincount(near)
-    if sizes.max() > max(20, len(near) // 100):
+    if too_many(sizes):
         return same, [
             "the pictures are too alike to tell near-duplicates apart "
             f"(one cluster would hold {sizes.max()}), so only equal ones are grouped"
         ]
     many = int(sizes[sizes > 1].sum())
     return near, [f"{many} pictures have near-duplicates; each cluster stays in one part"] if many else []
+
+
+def too_many(sizes: Ints) -> bool:
+    """Whether the largest cluster of look-alikes is too large to be one person's."""
+    return bool(sizes.max() > max(20, sizes.sum() // 100))
 
 
 def _usable_groups(pool: Pool, question: Question) -> tuple[Pool, list[str]]:

@@ -12,12 +12,15 @@ KNOWN_TO_ANALYST = ("task_train", "task_val", "aux_train", "aux_val")
 
 
 def dependence(corpus: Corpus) -> dict[str, float]:
-    """I(y; s) in nats for every hidden attribute, on labelled examples of the task and aux parts.
+    """I(y; s) in nats for every hidden attribute, on labelled examples of the task and aux parts; empty where nobody is
+    labelled with the target.
 
     Plug-in estimate with the correction of Miller (1955) and Madow for the number of occupied cells, floored at 0; 0
     where no example has both labels."""
-    parts = [corpus.parts[role] for role in KNOWN_TO_ANALYST]
+    parts = [corpus.parts[role] for role in KNOWN_TO_ANALYST if role in corpus.parts]
     y = np.concatenate([part.y for part in parts])
+    if not np.any(y >= 0):
+        return {}
     return {name: mutual_information(y, np.concatenate([part.s[name] for part in parts])) for name in corpus.hidden}
 
 
@@ -48,7 +51,7 @@ def describe(corpus: Corpus) -> dict[str, Any]:
         "shape": list(corpus.shape),
         "examples": {role: len(part) for role, part in corpus.parts.items()},
         "groups": {role: len(np.unique(part.groups)) for role, part in corpus.parts.items()},
-        "target": _attribute(corpus, corpus.target, labels[corpus.target]),
+        "target": _attribute(corpus, corpus.target, labels[corpus.target]) if corpus.target else None,
         "hidden": [_attribute(corpus, name, labels[name]) for name in corpus.hidden],
         "side": [_attribute(corpus, name, labels[name]) for name in corpus.side],
         "person": corpus.person,

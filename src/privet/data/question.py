@@ -18,8 +18,8 @@ KEYS = ("input", "(target)")  # names of an audit's own questions
 
 @dataclass(frozen=True)
 class Question:
-    """Column names, checked against the data; `group` is the person column or None, `by_design` says that the person
-    is what is asked for, so persons are in several parts."""
+    """Column names, checked against the data; `target` is empty where nobody recorded it; `group` is the person column
+    or None, `by_design` says that the person is what is asked for, so persons are in several parts."""
 
     target: str
     hidden: tuple[str, ...]
@@ -31,7 +31,7 @@ class Question:
     @property
     def attributes(self) -> tuple[str, ...]:
         """Target, hidden, side, each once."""
-        return tuple(dict.fromkeys((self.target, *self.hidden, *self.side)))
+        return tuple(dict.fromkeys((*([self.target] if self.target else []), *self.hidden, *self.side)))
 
     @property
     def by_design(self) -> bool:
@@ -45,8 +45,11 @@ def ask(
     hidden: Sequence[str],
     side: Sequence[str],
     group: str | None,
+    *,
+    recorded: bool = False,
 ) -> Question:
-    """Check the names against the columns, filling in a built-in set's defaults. Raises DataError for a missing
+    """Check the names against the columns, filling in a built-in set's defaults; a `recorded` system may come without a
+    target. Raises DataError for a missing
     target or hidden attribute (with the candidates), an unknown or unusable column, a name that results could not be
     filed under, an attribute named twice, and a target that is the hidden attribute under another name."""
     if source.defaults is not None:
@@ -54,9 +57,11 @@ def ask(
         hidden = hidden or tuple(name for name in reversed(source.defaults) if name != target)[:1]
     if isinstance(hidden, str) or isinstance(side, str):
         raise DataError("hidden and side are sequences of column names, such as hidden=['race']; got one string")
-    if target is None:
+    if target is None and not recorded:
         raise DataError(f"{source.name} needs a target; columns with labels: {listed(columns)}")
-    pick(columns, target, "target")
+    if target:
+        pick(columns, target, "target")
+    target = target or ""
     if not hidden:
         raise DataError(f"{source.name} needs a hidden attribute; columns with labels: {listed(columns, [target])}")
     person = _group(columns, group)
@@ -67,7 +72,7 @@ def ask(
     meant = {"hidden_is_group": person is not None and person in hidden, "target_is_group": person == target}
     flags = [flag for flag, holds in meant.items() if holds]
     for name in hidden:
-        if determines(columns[target].codes, columns[name].codes):
+        if target and determines(columns[target].codes, columns[name].codes):
             flags.append("target_determines_hidden")
             notes.append(f"target {target!r} determines {name!r}: the server learns it with the target")
     return Question(target, tuple(hidden), tuple(side), person, tuple(notes), tuple(dict.fromkeys(flags)))
@@ -84,7 +89,8 @@ def _group(columns: Mapping[str, Column], group: str | None) -> str | None:
 
 
 def _check(columns: Mapping[str, Column], target: str, hidden: tuple[str, ...], side: tuple[str, ...]) -> None:
-    _check_key(target, "target")
+    if target:
+        _check_key(target, "target")
     for what, names in {"hidden attribute": hidden, "side information": side}.items():
         for name in names:
             pick(columns, name, what)
@@ -96,12 +102,12 @@ def _check(columns: Mapping[str, Column], target: str, hidden: tuple[str, ...], 
             raise DataError(f"{name!r} is the target and cannot also be hidden or side; name another column")
         if name in hidden and name in side:
             raise DataError(f"{name!r} is hidden and cannot also be side information; name another column")
-    for name in (target, *hidden):
+    for name in ((target,) if target else ()) + hidden:
         codes = columns[name].codes
         if len(np.unique(codes[codes >= 0])) < 2:
             raise DataError(f"column {name!r} has fewer than two classes in this data; name a column with two or more")
     for name in hidden:
-        if bijective(columns[target].codes, columns[name].codes):
+        if target and bijective(columns[target].codes, columns[name].codes):
             raise DataError(
                 f"target {target!r} and hidden {name!r} are one labeling under two names; "
                 "hide an attribute that the target leaves open"
@@ -129,7 +135,14 @@ def _all_hidden(columns: Mapping[str, Column], target: str, out: Sequence[str]) 
         if name == target or name in out:
             continue
         counts = np.unique(column.codes[column.codes >= 0], return_counts=True)[1]
-        twin = next((other for other in (target, *chosen) if bijective(columns[other].codes, column.codes)), None)
+        twin = next(
+            (
+                other
+                for other in ((target,) if target else ()) + tuple(chosen)
+                if bijective(columns[other].codes, column.codes)
+            ),
+            None,
+        )
         if name not in likely:
             reason = column.why_not() or f"has {len(counts)} classes, not 2 to 50"
         elif counts.min() < RAREST:
@@ -144,5 +157,6 @@ def _all_hidden(columns: Mapping[str, Column], target: str, out: Sequence[str]) 
         notes.append(f"column {name!r} is not among the hidden attributes: it {reason}")
     if not chosen:
         reasons = "; ".join(notes) or "there is no other column"
-        raise DataError(f"no column can be hidden beside the target {target!r}: {reasons}")
+        beside = f" beside the target {target!r}" if target else ""
+        raise DataError(f"no column can be hidden{beside}: {reasons}")
     return tuple(chosen), notes

@@ -39,13 +39,13 @@ class Lane:
     told: str = ""
 
 
-def bars(lanes: Sequence[Lane], title: str, label: str, *, kind: str, mark: str = "") -> str:
+def bars(lanes: Sequence[Lane], title: str, label: str, *, kind: str, mark: str = "", base: str = "no defense") -> str:
     """A bar chart as one SVG; `kind` is the color's class (leak or answer), `label` names the filled bars, empty where
     there are no others; `mark` says what the marks mean."""
     x, bottom = Axis(0.0, 1.0, LEFT, RIGHT), TOP + LANE * len(lanes)
     body = [line("grid", x(t), TOP - 6, x(t), bottom) for t in (0, 0.25, 0.5, 0.75, 1)]
     body += [text("quiet", x(t), bottom + 15, f"{100 * t:g}", "middle") for t in (0, 0.25, 0.5, 0.75, 1)]
-    body += _key(label, kind, mark)
+    body += _key(label, kind, mark, base)
     for index, lane in enumerate(lanes):
         y = TOP + LANE * index + 4
         body.append(text("", LEFT - 8, y + 12, words.shorten(lane.name, NAME), "end"))
@@ -68,9 +68,9 @@ def _rod(x: Axis, y: float, height: float, value: Estimate | None, mark: float |
     return out + text("quiet", x(value.high) + 5, middle + 4, f"{100 * value.mean:.0f}")
 
 
-def _key(label: str, kind: str, mark: str) -> list[str]:
+def _key(label: str, kind: str, mark: str, base: str) -> list[str]:
     out, at = [], 4.0
-    for said, drawn in ((label, kind), ("no defense", f"{kind} base")):
+    for said, drawn in ((label, kind), (base, f"{kind} base")):
         if label:
             out.append(f'<rect class="rod {drawn}" x="{at:.1f}" y="3" width="12" height="9"/>')
             out.append(text("quiet", at + 17, 12, words.shorten(said)))

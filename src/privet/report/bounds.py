@@ -21,8 +21,7 @@ def bounds(runs: Runs) -> tuple[Bound, ...]:
     """Every bound of a study, for the defenses whose payload has few bits."""
     counted = [d for d in runs.defenses if all(MESSAGES in r.arrays for r in runs.of(d))]
     hidden = {str(h["name"]): len(h["classes"]) for h in runs.plan["data"]["hidden"]}
-    target = runs.plan["data"]["target"]
-    asked = len(hidden) * (2 + len(target["classes"])) + 1
+    asked = len(hidden) * (2 + len(_values(runs))) + 1
     together = max(1, asked * sum(len(runs.of(d)) for d in counted))
     found: list[Bound] = []
     for defense in counted:
@@ -35,7 +34,7 @@ def bounds(runs: Runs) -> tuple[Bound, ...]:
 def _attribute(runs: Runs, defense: str, attribute: str, classes: int, together: int) -> list[Bound]:
     arrays = runs.first.arrays
     s, groups, y = arrays[f"victim/hidden/{attribute}"], _groups(runs), arrays["victim/target"]
-    names = [str(c) for c in runs.plan["data"]["target"]["classes"]]
+    names = _values(runs)
     sent = [run.arrays[MESSAGES] for run in runs.of(defense)]
     whole = [certificate.accuracy(m, s, groups, delta=DELTA, bounds=together) for m in sent]
     even = [certificate.balanced_accuracy(m, s, groups, classes, delta=DELTA, bounds=together) for m in sent]
@@ -52,11 +51,18 @@ def _attribute(runs: Runs, defense: str, attribute: str, classes: int, together:
 
 def _input(runs: Runs, defense: str, together: int) -> list[Bound]:
     groups = _groups(runs)
+    if not any(runs.scores(INPUT)):
+        return []
     found = [
         certificate.squared_error(r.arrays[MESSAGES], r.arrays[ERRORS], groups, delta=DELTA, bounds=together)
         for r in runs.of(defense)
     ]
-    return [_bound(runs, defense, INPUT, "squared_error", None, found)] if any(runs.scores(INPUT)) else []
+    return [_bound(runs, defense, INPUT, "squared_error", None, found)]
+
+
+def _values(runs: Runs) -> list[str]:
+    """The target's values; none where nobody recorded it."""
+    return [str(c) for c in (runs.plan["data"]["target"] or {"classes": ()})["classes"]]
 
 
 def _groups(runs: Runs) -> Array:
@@ -114,7 +120,7 @@ def _score(arrays: dict[str, Array], attribute: str, attack: str, metric: str, a
         return float(np.nanmean(10 ** (-arrays[f"score/input/{attack}/psnr"] / 10)))
     if among is None:
         return float(arrays[f"table/{attribute}/{attack}/{metric}"][0])
-    names = [str(c) for c in runs.plan["data"]["target"]["classes"]]
+    names = _values(runs)
     s, y = runs.first.arrays[f"victim/hidden/{attribute}"], runs.first.arrays["victim/target"]
     people = (s >= 0) & (y == names.index(among))
     return float((arrays[runs.posterior(attribute, attack)][people].argmax(1) == s[people]).mean())

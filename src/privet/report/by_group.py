@@ -11,7 +11,7 @@ from privet.report.bars import Lane
 from privet.report.groups import Analysis, Beside, Group
 from privet.report.sections import Cell, cell
 from privet.report.sides import SURE
-from privet.report.view import Variant, View
+from privet.report.view import DEFENSES, Variant, View
 
 MOST = 12  # groups that are drawn and listed; the JSON lines hold all
 TOLD, DRAWN = 3, 6  # defenses that are told in a sentence, and those drawn group by group
@@ -30,9 +30,10 @@ def by_group(view: View) -> list[dict[str, Any]]:
                 {
                     "name": view.name(attribute),
                     "broken": attribute in view.failed,
+                    "answered": any(a.worst for _, a in pairs),
                     "odds": any(a.odds for _, a in pairs),
                     "lines": [_line(v, a, a is raw) for v, a in pairs],
-                    "doubts": [s for v, a in pairs if (s := collapse(v, a))],
+                    "doubts": [s for v, a in pairs if (s := collapse(view, v, a))],
                     "said": [s for v, a in (defended or pairs)[:TOLD] if (s := story(view, v, a))],
                     "details": [_detail(view, v, a, raw) for v, a in (defended or pairs)[:DRAWN]],
                     "undrawn": max(0, len(defended) - DRAWN),
@@ -44,7 +45,7 @@ def by_group(view: View) -> list[dict[str, Any]]:
 
 def story(view: View, variant: Variant, found: Analysis) -> str:
     """Who is served worst and who is most exposed, and what of it is luck or was so without a defense."""
-    said, reference = f"{_who(variant)} ", variant.index == 0
+    said, reference = f"{view.who(variant)} ", variant.index == 0
     if found.worst is None or found.gap is None:
         return ""
     value, gap = words.number("accuracy", found.worst.value.mean), found.gap
@@ -53,32 +54,30 @@ def story(view: View, variant: Variant, found: Analysis) -> str:
     said += f"{'' if lucky else '**'}{_points(gap.value.mean)} points{'' if lucky else '**'} below {gap.groups[-1]}"
     if gap.chance is not None:
         said += f", {'no more' if lucky else 'more'} than the {_points(gap.chance)} that luck gives"
-    said += "." if reference else f"; {_compared(gap)}."
+    said += "." if reference else f"; {_compared(view, gap)}."
     if found.exposure is None or found.attribute in view.failed:
         return said
     most = found.exposure
     said += f" Most exposed is {most.groups[0]}, named **{_points(most.value.mean)} points** more often than among all"
-    return said + ("." if reference else f"; {_compared(most)}.")
+    return said + ("." if reference else f"; {_compared(view, most)}.")
 
 
-def _compared(found: Beside) -> str:
-    """What the defense changed, claimed where the paired interval excludes zero."""
+def _compared(view: View, found: Beside) -> str:
+    """What the line changed, claimed where the paired interval excludes zero."""
     change = found.change
     span = f"({words.interval('accuracy', change)})"
     if change.low <= 0 <= change.high:
-        return f"the defense is not shown to change that {span}"
-    return f"{_points(abs(change.mean))} points {'more' if change.mean > 0 else 'less'} than without a defense {span}"
+        return f"the {view.terms.line} is not shown to change that {span}"
+    return (
+        f"{_points(abs(change.mean))} points {'more' if change.mean > 0 else 'less'} than {view.terms.without} {span}"
+    )
 
 
 def _points(value: float) -> str:
     return words.figure("accuracy", value)
 
 
-def _who(variant: Variant) -> str:
-    return "Without a defense" if variant.index == 0 else f"With `{variant.label}`"
-
-
-def collapse(variant: Variant, found: Analysis) -> str:
+def collapse(view: View, variant: Variant, found: Analysis) -> str:
     """A collapsed adversary in a sentence, empty where it did not."""
     if not found.collapsed:
         return ""
@@ -86,11 +85,15 @@ def collapse(variant: Variant, found: Analysis) -> str:
     share = next((g.rate for g in found.groups if g.name == found.collapsed), None)
     named = f" for {words.number('accuracy', share.mean, 0)} of the people" if share else ""
     told = (
-        f"**Collapsed adversary.** {_who(variant)} the attack names {found.collapsed}{named}{seeds}: that it is right "
-        "about nearly all of them exposes nobody, and that it is wrong about the others hides nobody."
+        f"**Collapsed adversary.** {view.who(variant)} the attack names {found.collapsed}{named}{seeds}: that it is "
+        "right about nearly all of them exposes nobody, and that it is wrong about the others hides nobody."
     )
     raw = found.undefended_collapsed
-    return told + (f" Without a defense it names {raw} as often." if raw and variant.index else "")
+    return told + (
+        f" {view.terms.without[:1].upper() + view.terms.without[1:]} it names {raw} as often."
+        if raw and variant.index
+        else ""
+    )
 
 
 def _line(variant: Variant, found: Analysis, is_raw: bool) -> dict[str, Any]:
@@ -140,11 +143,13 @@ def _detail(view: View, variant: Variant, found: Analysis, raw: Analysis) -> dic
     return {
         "label": variant.label,
         "attack": found.attack,
-        "recall": attacked(pairs, name, label),
-        "accuracy": answered(pairs, name, target, label),
+        "recall": attacked(pairs, name, label, view.terms.base),
+        "accuracy": answered(pairs, name, target, label, view.terms.base)
+        if view.target and view.utility(variant)
+        else "",
         "matrices": [
             (who, bars.matrix([g.name for g in mine], _some(a.confusion, keep), [g.people for g in mine], title))
-            for who, a, title in _matrices(variant, found, raw, name)
+            for who, a, title in _matrices(variant, found, raw, name, view.terms.base)
         ],
         "positive": found.positive,
         "lines": [_row(g, found is raw) for g in mine],
@@ -152,24 +157,30 @@ def _detail(view: View, variant: Variant, found: Analysis, raw: Analysis) -> dic
     }
 
 
-def attacked(pairs: Sequence[tuple[Group, Group]], name: str, label: str) -> str:
-    """Recall of the attack, group by group, over that without a defense (no such bars where `label` is empty): SVG."""
+def attacked(pairs: Sequence[tuple[Group, Group]], name: str, label: str, base: str = DEFENSES.base) -> str:
+    """Recall of the attack, group by group, over that of the `base` (no such bars where `label` is empty): SVG."""
     lanes = [
-        Lane(g.name, g.people, g.recall, b.recall, _mean(g.rate), _mean(b.rate), _told(g, b, "recall", label))
+        Lane(g.name, g.people, g.recall, b.recall, _mean(g.rate), _mean(b.rate), _told(g, b, "recall", label, base))
         for g, b in pairs
     ]
     mark = "share of all people for whom it is named"
-    return bars.bars(lanes, f"Recall of the attack on {name}, %", label, kind="leak", mark=mark)
+    return bars.bars(lanes, f"Recall of the attack on {name}, %", label, kind="leak", mark=mark, base=base)
 
 
-def answered(pairs: Sequence[tuple[Group, Group]], name: str, target: str, label: str) -> str:
-    """Accuracy of the target, group by group, over that without a defense: SVG."""
-    lanes = [Lane(g.name, g.people, g.accuracy, b.accuracy, told=_told(g, b, "accuracy", label)) for g, b in pairs]
-    return bars.bars(lanes, f"Accuracy of {target} by {name}, %", label, kind="answer")
+def answered(
+    pairs: Sequence[tuple[Group, Group]], name: str, target: str, label: str, base: str = DEFENSES.base
+) -> str:
+    """Accuracy of the target, group by group, over that of the `base`: SVG."""
+    lanes = [
+        Lane(g.name, g.people, g.accuracy, b.accuracy, told=_told(g, b, "accuracy", label, base)) for g, b in pairs
+    ]
+    return bars.bars(lanes, f"Accuracy of {target} by {name}, %", label, kind="answer", base=base)
 
 
-def _matrices(variant: Variant, found: Analysis, raw: Analysis, name: str) -> list[tuple[str, Analysis, str]]:
-    shown = [(variant.label, found)] if found is raw else [(variant.label, found), ("no defense", raw)]
+def _matrices(
+    variant: Variant, found: Analysis, raw: Analysis, name: str, base: str
+) -> list[tuple[str, Analysis, str]]:
+    shown = [(variant.label, found)] if found is raw else [(variant.label, found), (base, raw)]
     return [(who, a, f"Confusion matrix of the attack on {name}, {who}") for who, a in shown if a.confusion]
 
 
@@ -189,14 +200,14 @@ def _row(group: Group, is_raw: bool) -> dict[str, Any]:
     }
 
 
-def _told(group: Group, raw: Group, quantity: str, label: str) -> str:
+def _told(group: Group, raw: Group, quantity: str, label: str, base: str) -> str:
     """One group in words."""
 
     def said(e: Estimate | None) -> str:
         return "unknown" if e is None else f"{words.number('accuracy', e.mean)} ({words.interval('accuracy', e)})"
 
     told = f"{group.name} (n = {group.people:,}): {said(getattr(group, quantity))}"
-    told += f", no defense {said(getattr(raw, quantity))}" if label else ""
+    told += f", {base} {said(getattr(raw, quantity))}" if label else ""
     return f"{told}, named for {said(group.rate)}." if quantity == "recall" else f"{told}."
 
 

@@ -101,7 +101,7 @@ def _line(view: View, variant: Variant, bound: Bound, row: Row) -> dict[str, Any
         "bound": ceiling(bound.bound) if bound.informative else words.DASH,
         "gap": words.gap("accuracy", bound.bound - row.value.mean) if bound.informative else words.DASH,
         "says": "" if bound.informative else f"{bound.people:,} people are too few for {bound.messages:,} messages",
-        "raw": bound.informative and bound.bound >= row.undefended.mean,
+        "raw": bound.informative and row.undefended is not None and bound.bound >= row.undefended.mean,
         "anything": anything(bound.bits),
         "others": [
             {
@@ -118,19 +118,21 @@ def _line(view: View, variant: Variant, bound: Bound, row: Row) -> dict[str, Any
 def _svg(view: View, attribute: str, pairs: list[tuple[Variant, Bound, Row]]) -> str:
     """Lanes: a bar from the strongest attack to the bound, on the scale from the lowest floor to the highest value."""
     first = pairs[0][2]
-    ends = [first.floor.mean, first.undefended.mean, *(b.bound for _, b, _ in pairs if b.informative)]
+    raws = [first.undefended.mean] if first.undefended else []
+    ends = [first.floor.mean, *raws, *(b.bound for _, b, _ in pairs if b.informative)]
     ends += [r.value.low for _, _, r in pairs] + [r.value.high for _, _, r in pairs]
     low, high = max(0.0, min(ends) - 0.04), min(1.0, max(ends) + 0.04)
     x = Axis(low * 100, high * 100, LEFT, RIGHT)
     bottom = TOP + LANE * len(pairs)
     body = [line("grid", x(t), TOP, x(t), bottom) for t in x.ticks()]
     body += [text("quiet", x(t), bottom + 15, f"{t:g}", "middle") for t in x.ticks()]
-    floor, raw = x(first.floor.mean * 100), x(first.undefended.mean * 100)
-    body += [line("floor", floor, TOP, floor, bottom), line("raw", raw, TOP, raw, bottom)]
-    body += [
-        text("name-floor", min(max(floor, LEFT + 60), RIGHT - 190), TOP - 10, "without the payload", "middle"),
-        text("name-raw", min(max(raw, LEFT + 150), RIGHT - 40), TOP - 10, "undefended", "middle"),
-    ]
+    floor = x(first.floor.mean * 100)
+    body.append(line("floor", floor, TOP, floor, bottom))
+    body.append(text("name-floor", min(max(floor, LEFT + 60), RIGHT - 190), TOP - 10, "without the payload", "middle"))
+    for raw in (x(value * 100) for value in raws):
+        body.append(line("raw", raw, TOP, raw, bottom))
+        said = words.shorten(view.terms.scale, 16)
+        body.append(text("name-raw", min(max(raw, LEFT + 150), RIGHT - 40), TOP - 10, said, "middle"))
     for index, (variant, bound, row) in enumerate(pairs):
         y = TOP + LANE * index + 30
         said = f"{words.shorten(variant.label, 44)}, {bound.bits} bit{'s' if bound.bits != 1 else ''}"

@@ -68,7 +68,8 @@ def differences(a: Side, b: Side) -> list[Difference]:
     seeds = sorted({s for d, s in a.runs.runs if d == a.defense} & {s for d, s in b.runs.runs if d == b.defense})
     if not seeds:
         raise RunError(f"{a.label} and {b.label} share no finished seed; run both with the same --seeds")
-    found = [_difference(a, b, TARGET, "accuracy", ("answer", "answer"), seeds)]
+    both = a.runs.answered(a.defense) and b.runs.answered(b.defense)
+    found = [_difference(a, b, TARGET, "accuracy", ("answer", "answer"), seeds)] if both else []
     shared = [pair for pair in _headlines(a) if pair in set(_headlines(b))]
     for goal, metric in shared:
         attacks = (a.runs.headline(a.defense, goal, metric), b.runs.headline(b.defense, goal, metric))

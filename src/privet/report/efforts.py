@@ -49,7 +49,7 @@ def _heat(row: Row | None) -> dict[str, Any] | None:
     """One attack on one defense: how much of what leaks undefended it finds."""
     if row is None:
         return None
-    span = row.undefended.mean - row.floor.mean
+    span = row.undefended.mean - row.floor.mean if row.undefended else 0.0
     share = (row.value.mean - row.floor.mean) / span if span > 0 else 0.0
     return {"cell": cell(row.metric, row.value), "share": round(min(max(share, 0.0), 1.0), 3), "chosen": row.headline}
 

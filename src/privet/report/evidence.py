@@ -94,8 +94,9 @@ def dependence(view: View) -> list[tuple[str, str, str]]:
 def labels(view: View) -> list[dict[str, Any]]:
     """Class frequencies among the victims of the target, the hidden and the side attributes."""
     data, lines = view.results.data, []
+    asked = data["target"] if data["target"] and any(data["target"]["victim_frequencies"]) else None
     roles = [
-        ("target", data["target"]),
+        *([("target", asked)] if asked else []),
         *(("hidden", a) for a in data["hidden"]),
         *(("side", a) for a in data.get("side", ())),
     ]

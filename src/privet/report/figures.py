@@ -29,8 +29,8 @@ def utility_leakage_svg(results: Results, attribute: str) -> str:
 
 def utility_leakage(view: View, attribute: str) -> str:
     """As `utility_leakage_svg`, for a view that exists already."""
-    pairs = [(v, r) for v in view.variants if (r := view.headline(v, attribute)) is not None]
-    if not pairs:
+    pairs = [(v, r) for v in view.variants if (r := view.headline(v, attribute)) is not None and r.utility is not None]
+    if not pairs:  # nor where nobody recorded how well the target is answered
         return ""
     plot = _plot(view, attribute, [r for _, r in pairs])
     body, taken = _levels(plot, pairs[0][1])
@@ -67,21 +67,25 @@ class _Plot:
 
     def at(self, row: Row) -> tuple[float, float]:
         """The point of a row, in pixels."""
+        assert row.utility is not None
         return self.x(row.utility.mean * 100), self.y(row.value.mean * self.scale)
 
     def reach(self, row: Row) -> tuple[float, float, float, float]:
         """Its intervals: left, right, top, bottom."""
         u, v = row.utility, row.value
+        assert u is not None
         return self.x(u.low * 100), self.x(u.high * 100), self.y(v.high * self.scale), self.y(v.low * self.scale)
 
 
 def _plot(view: View, attribute: str, rows: list[Row]) -> _Plot:
     metric, size = rows[0].metric, SMALL if len(rows) <= MANY else LARGE
     scale, frame = 100 if metric in words.RATES else 1, Box(34, 34, size[0] - 4, size[1] - 42)
-    spans = [r.value for r in rows] + [rows[0].floor, rows[0].undefended]
+    spans = [r.value for r in rows] + [rows[0].floor, *([rows[0].undefended] if rows[0].undefended else [])]
     least = {"psnr": 2.0}.get(metric, 0.08 * scale)
     y = axis([v * scale for e in spans for v in (e.low, e.high)], least, frame.bottom, frame.top)
-    x = axis([v * 100 for r in rows for v in (r.utility.low, r.utility.high)], 6.0, frame.left, frame.right)
+    x = axis(
+        [v * 100 for r in rows if r.utility for v in (r.utility.low, r.utility.high)], 6.0, frame.left, frame.right
+    )
     return _Plot(view, attribute, metric, size, frame, x, y, scale, attribute in view.failed)
 
 
@@ -105,10 +109,12 @@ def point_text(view: View, variant: Variant, row: Row) -> str:
         f"{variant.label}.",
         doubt,
         f"{_capital(view.name(view.target))} right: {words.number('accuracy', row.utility.mean)} "
-        f"({words.interval('accuracy', row.utility)}).",
+        f"({words.interval('accuracy', row.utility)})."
+        if row.utility
+        else "",
         f"{_capital(words.metric_name(metric))} on {view.name(row.attribute)}: {told(row.value)}.",
         f"Over floor {words.gap(metric, over(row).mean)} ({words.interval(metric, over(row))}).",
-        f"Floor {told(row.floor)}, undefended {told(row.undefended)}.",
+        f"Floor {told(row.floor)}" + (f", {view.terms.scale} {told(row.undefended)}." if row.undefended else "."),
         f"Attack {row.attack}, n = {row.value.n}, {row.seeds} seed{'s' if row.seeds != 1 else ''}.",
         flags,
     ]
@@ -117,7 +123,7 @@ def point_text(view: View, variant: Variant, row: Row) -> str:
 
 def glyph(row: Row, kind: str) -> str:
     """A small bar for a table cell: the advantage with its interval, between floor and undefended; decorative."""
-    span = row.undefended.mean - row.floor.mean
+    span = row.undefended.mean - row.floor.mean if row.undefended else 0.0
     if row.normalized is None or not span > 0:
         return ""
     low, mid, high = (min(max(v / span, -0.06), 1.06) * 60 + 6 for v in (over(row).low, over(row).mean, over(row).high))
@@ -160,15 +166,16 @@ def _grid(plot: _Plot) -> list[str]:
 def _levels(plot: _Plot, row: Row) -> tuple[list[str], list[Box]]:
     """The floor, the undefended line, and the boxes of their names."""
     frame, metric = plot.frame, row.metric
-    floor, raw = plot.y(row.floor.mean * plot.scale), plot.y(row.undefended.mean * plot.scale)
+    floor = plot.y(row.floor.mean * plot.scale)
+    levels = [("floor", floor, floor + 13, f"floor {words.number(metric, row.floor.mean)}, without the payload")]
+    if row.undefended:
+        raw, scale = plot.y(row.undefended.mean * plot.scale), words.shorten(plot.view.terms.scale)
+        levels.append(("raw", raw, raw - 5, f"{scale} {words.number(metric, row.undefended.mean)}"))
     wide, high = frame.right - frame.left, max(frame.bottom - floor, 0)
     out = [f'<rect class="below" x="{frame.left}" y="{floor:.1f}" width="{wide}" height="{high:.1f}"/>']
-    out += [line(kind, frame.left, at, frame.right, at) for kind, at in (("floor", floor), ("raw", raw))]
-    taken = [Box(frame.left, at - 1, frame.right, at + 1) for at in (floor, raw)]
-    for kind, at, said in (
-        ("floor", floor + 13, f"floor {words.number(metric, row.floor.mean)}, without the payload"),
-        ("raw", raw - 5, f"undefended {words.number(metric, row.undefended.mean)}"),
-    ):
+    out += [line(kind, frame.left, at, frame.right, at) for kind, at, _, _ in levels]
+    taken = [Box(frame.left, at - 1, frame.right, at + 1) for _, at, _, _ in levels]
+    for kind, _, at, said in levels:
         out.append(text(f"name-{kind}{' struck' if plot.broken else ''}", frame.left + 4, at, said))
         taken.append(Box(frame.left + 4, at - 11, frame.left + 4 + CHARACTER * len(said), at + 3))
     return out, taken
@@ -177,7 +184,7 @@ def _levels(plot: _Plot, row: Row) -> tuple[list[str], list[Box]]:
 def _point(plot: _Plot, variant: Variant, row: Row) -> str:
     """A link to the row of the table: intervals, a wide invisible target for fingers, and the mark."""
     (x, y), (left, right, top, bottom) = plot.at(row), plot.reach(row)
-    kind = "broken" if plot.broken else "base" if variant.index == 0 else plot.view.tone(variant, row)
+    kind = "broken" if plot.broken else "base" if variant not in plot.view.judged else plot.view.tone(variant, row)
     diamond = f'<path class="mark {kind}" d="M{x:.1f} {y - 6.4:.1f}l6.4 6.4l-6.4 6.4l-6.4 -6.4z"/>'
     mark = diamond if kind in ("safe", "open") else f'<circle class="mark {kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
     told = escape(words.unmarked(point_text(plot.view, variant, row)))

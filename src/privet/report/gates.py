@@ -105,7 +105,8 @@ def check(gate: Gate, results: Results) -> list[str]:
             continue
         if gate.quantity == "normalized" and row.normalized is None:
             failures.append(
-                f"{gate.text}: {row.attribute} with {row.defense} cannot be judged: nothing to hide; use advantage"
+                f"{gate.text}: {row.attribute} with {row.defense} cannot be judged: "
+                f"{'nothing to hide' if row.undefended else 'a recording alone has no scale'}; use advantage"
             )
             continue
         value = _value(gate, row)
@@ -129,13 +130,17 @@ def _metric(gate: Gate) -> str:
 
 def _value(gate: Gate, row: Row) -> float:
     if gate.quantity == "utility":
+        if row.utility is None:
+            raise SpecError(f"--fail-if {gate.text!r} asks for the target's accuracy, which was not recorded")
         return float(getattr(row.utility, gate.end))
     if gate.quantity == "certified":
         return 1.0 if row.certified is None else row.certified  # every attacker stays below one
     if gate.quantity in _METRICS:
         return float(getattr(row.value, gate.end))
     advantage = float(getattr(over(row), gate.end))
-    return advantage if gate.quantity == "advantage" else advantage / (row.undefended.mean - row.floor.mean)
+    if gate.quantity == "advantage" or row.undefended is None:
+        return advantage
+    return advantage / (row.undefended.mean - row.floor.mean)
 
 
 def _holds(value: float, op: str, number: float) -> bool:

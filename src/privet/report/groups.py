@@ -153,7 +153,7 @@ def _crowd(runs: Runs, number: int) -> tuple[Crowd, Ints]:
     known = np.flatnonzero(s >= 0)
     # Where the person is what is hidden, new examples of the same people are the independent units.
     units = np.arange(len(s)) if KNOWN in runs.plan["data"]["flags"] else arrays["victim/groups"].astype(np.int64)
-    positive = str(target["classes"][1]) if len(target["classes"]) == 2 else ""
+    positive = str(target["classes"][1]) if target and len(target["classes"]) == 2 and np.any(y >= 0) else ""
     names = tuple(str(c) for c in hidden["classes"])
     return Crowd(names, s[known], y[known], units[known], positive, len(s) - len(known)), known
 

@@ -21,7 +21,8 @@ class Row:
     """One finding: an attack on one defended split, scored by one metric. For every metric more means more leakage.
 
     `floor` is what an adversary reaches without the payload, `undefended` the headline attack on the raw
-    representation, `normalized` = (value - floor) / (undefended - floor), None where there is nothing to hide.
+    representation (of recordings on the first one, None where there is one alone), `normalized` = (value - floor) /
+    (undefended - floor), None where there is nothing to hide or no such scale.
     `headline` marks the attack that was selected for this metric on aux_val.
     """
 
@@ -36,11 +37,11 @@ class Row:
     metric: str  # a key of privet.metrics.METRICS | psnr ssim
     value: Estimate
     floor: Estimate
-    undefended: Estimate
+    undefended: Estimate | None
     normalized: float | None
-    utility: Estimate  # target accuracy on victims
+    utility: Estimate | None  # target accuracy on victims; None where answers or target were not recorded
     payload_bytes: int
-    edge_macs: int
+    edge_macs: int | None  # None where nobody knows what made the payload
     seeds: int
     flags: tuple[str, ...]
     headline: bool
@@ -118,6 +119,7 @@ class Results:
     many: tuple[Many, ...] = ()  # what several payloads of one person tell
     linked: tuple[Linked, ...] = ()  # whether payloads of one person are recognized as such
     groups: tuple[Analysis, ...] = ()  # per attribute and defense: who is served worse, who is exposed
+    scale: str | None = "undefended"  # what `undefended` is called; None where there is no such scale
 
 
 __all__ = ["Bound", "Check", "Results", "Row"]

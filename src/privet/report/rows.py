@@ -69,6 +69,7 @@ def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Resul
         curves=learned(runs),
         many=many(runs),
         linked=linked(runs),
+        scale=_scale(plan),
     )
 
 
@@ -79,7 +80,8 @@ def _rows(
     by_group = {(g.attribute, "accuracy"): g for g in grouped if g.defense == defense}
     certified = {(b.attribute, b.metric): b.bound for b in bounds if b.defense == defense and b.among is None}
     seed_set = [s for s in runs.seeds if (defense, s) in runs.runs]
-    utility = runs.cell(defense, TARGET, "answer", "accuracy").estimate()
+    utility = runs.cell(defense, TARGET, "answer", "accuracy").estimate() if runs.answered(defense) else None
+    scaled = _scale(runs.plan) is not None
     common = _common_flags(runs, own, utility, len(seed_set))
     for goal in (*(h["name"] for h in runs.plan["data"]["hidden"]), INPUT):
         heads: dict[str, str] = {}
@@ -90,7 +92,7 @@ def _rows(
             floor = runs.floor(goal, metric, defense)
             raw = runs.cell(runs.reference, goal, best, metric, defense)
             undefended, ground = raw.estimate(), floor.estimate()
-            hidden = raw.minus(floor).low > 0
+            hidden = not scaled or raw.minus(floor).low > 0
             mean = value.estimate()
             span = undefended.mean - ground.mean
             is_head = attack == heads[metric]
@@ -112,11 +114,11 @@ def _rows(
                 metric=metric,
                 value=mean,
                 floor=ground,
-                undefended=undefended,
-                normalized=(mean.mean - ground.mean) / span if hidden and span > 0 else None,
+                undefended=undefended if scaled else None,
+                normalized=(mean.mean - ground.mean) / span if scaled and hidden and span > 0 else None,
                 utility=utility,
                 payload_bytes=int(own[0].record["results"]["payload_bytes"]),
-                edge_macs=int(own[0].record["results"]["edge_macs"]),
+                edge_macs=own[0].record["results"]["edge_macs"],
                 seeds=len(seed_set),
                 flags=tuple(dict.fromkeys(flags)),
                 headline=is_head,
@@ -126,15 +128,21 @@ def _rows(
             )
 
 
-def _common_flags(runs: Runs, own: list[Run], utility: Estimate, seeds: int) -> list[str]:
+def _scale(plan: dict[str, Any]) -> str | None:
+    """What the reference is called; None where a recording stands alone and there is no scale."""
+    name = plan.get("scale", "undefended")
+    return None if name is None else str(name)
+
+
+def _common_flags(runs: Runs, own: list[Run], utility: Estimate | None, seeds: int) -> list[str]:
     flags = [f for f in runs.plan["data"]["flags"] if f in FLAGS]
     labels = runs.first.arrays["victim/target"]
-    majority = float(np.bincount(labels[labels >= 0]).max()) / max(1, int((labels >= 0).sum()))
+    majority = float(np.bincount(labels[labels >= 0], minlength=1).max()) / max(1, int((labels >= 0).sum()))
     results = [run.record["results"] for run in own]
     raised = {
         "one_seed": seeds == 1,
         "quick_effort": runs.plan["effort"] == "quick",
-        "utility_lost": utility.low <= majority,
+        "utility_lost": utility is not None and utility.low <= majority,
         "single_query": any(r["stochastic"] for r in results) and runs.plan["threat"]["name"] != "repeated",
         "shared_noise": any(r["shared_noise"] for r in results),
         "saturated": any(r["saturated"] for r in results),

@@ -73,6 +73,10 @@ class Runs:
         tables = [self.runs[defense, s].arrays[f"table/{goal}/{name}/{metric}"] for s in seeds]
         return Cell(tables, metric, *self.people(goal, name))
 
+    def answered(self, defense: str) -> bool:
+        """Whether the target's accuracy is known: of a recording it may not be."""
+        return all(f"table/{TARGET}/answer/accuracy" in run.arrays for run in self.of(defense))
+
     def scores(self, goal: str) -> Iterator[tuple[str, str]]:
         """(attack, metric) pairs that were scored for a goal."""
         prefix = f"table/{goal}/"

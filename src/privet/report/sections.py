@@ -45,13 +45,14 @@ def facts(view: View) -> list[tuple[str, str]]:
     """What was audited, in a line of small facts."""
     r = view.results
     shape = " \u00d7 ".join(map(str, r.cut_shape))
+    cut = ("Payload", f"{shape} values") if view.recorded else ("Cut", f"{r.at} ({shape})")
     seeds = f"{len(r.seeds)} seed{'s' if len(r.seeds) != 1 else ''}"
     asked = [
         ("Data", str(r.data["name"])),
         ("Victims", f"{r.data['examples']['victim']:,}"),
         ("Target", view.name(view.target)),
         ("Model", r.model),
-        ("Cut", f"{r.at} ({shape})"),
+        cut,
         ("Adversary", r.threat["name"]),
         ("Effort", f"{r.effort}, {seeds}"),
     ]
@@ -102,7 +103,7 @@ def leakage(view: View, attribute: str) -> dict[str, Any]:
         "others": [heading(m) for m in metrics[1:]],
         "lines": lines,
         "floors": [cell(m, rows[m].floor) for m in metrics[1:]],
-        "undefended": [cell(m, rows[m].undefended) for m in metrics[1:]],
+        "undefended": [cell(m, rows[m].undefended) for m in metrics[1:]] if view.terms.scale else [],
         "broken": view.failed.get(attribute, ()),
         "empty": base is not None and nothing_to_hide(base),
         "attacks": _attacks(view, attribute, metrics),
@@ -210,23 +211,30 @@ def png(x: npt.NDArray[np.uint8]) -> str:
 def costs(view: View) -> dict[str, Any]:
     """Payload bytes and the edge's work per defense, against the raw input."""
     shape, image = view.results.data["shape"], view.results.data["kind"] == "image"
-    raw = math.prod(shape) * (1 if image else 4)
+    raw = math.prod(shape) * (1 if image else 4)  # 0 where the inputs were not recorded
+    most = max([1.0, *(r.payload_bytes / raw for r in view.results.rows if raw)])
     lines = []
     for variant in view.variants:
         row = next(iter(view.rows(variant)))
-        ratio, macs = row.payload_bytes / raw, row.edge_macs
+        ratio, macs = row.payload_bytes / raw if raw else None, row.edge_macs
         lines.append(
             {
                 "label": variant.label,
                 "bytes": Cell(f"{row.payload_bytes:,}", "", row.payload_bytes),
-                "ratio": Cell(f"{ratio:.2f}\u00a0\u00d7" if ratio >= 0.01 else f"{ratio:.4f}\u00a0\u00d7", "", ratio),
-                "width": min(100.0, 100 * ratio / max(1.0, *(r.payload_bytes / raw for r in view.results.rows))),
-                "macs": Cell(_big(macs), "", macs),
+                "ratio": _ratio(ratio),
+                "width": min(100.0, 100 * (ratio or 0.0) / most),
+                "macs": Cell(words.DASH, sort=-1.0) if macs is None else Cell(_big(macs), "", macs),
                 "utility": cell("accuracy", row.utility),
             }
         )
     unit = "8-bit pixels" if image else "32-bit columns"
-    return {"raw": f"{raw:,}", "unit": unit, "lines": lines}
+    return {"raw": f"{raw:,}" if raw else "", "unit": unit, "lines": lines}
+
+
+def _ratio(ratio: float | None) -> Cell:
+    if ratio is None:
+        return Cell(words.DASH, sort=-1.0)
+    return Cell(f"{ratio:.2f}\u00a0\u00d7" if ratio >= 0.01 else f"{ratio:.4f}\u00a0\u00d7", "", ratio)
 
 
 def _big(count: int) -> str:

@@ -28,12 +28,14 @@ class Verdict:
 def headline(view: View) -> tuple[Verdict, ...]:
     """One verdict per hidden attribute, then reconstruction, then the target."""
     shown = _that_matter(view)
-    return (*(_verdict(view, a, shown) for a in view.attributes), _target_verdict(view, shown))
+    target = [_target_verdict(view, shown)] if any(view.utility(v) for v in view.variants) else []
+    return (*(_verdict(view, a, shown) for a in view.attributes), *target)
 
 
 def left_over(view: View) -> int:
     """How many defenses the headline does not mention."""
-    return len(view.variants) - len({*_that_matter(view), *view.variants[:1]})
+    named = {*_that_matter(view), *(v for v in view.variants if v not in view.judged)}
+    return len(view.variants) - len(named)
 
 
 def lead(view: View) -> str:
@@ -46,7 +48,10 @@ def lead(view: View) -> str:
     said = [_clause(view, tone, short, where, names) for (tone, short, where), names in groups.items()]
     others = view.variants[1:]
     if view.target_unlearned():
-        said.append(f"**{_first(view.name(view.target))}** is not learned even without a defense.")
+        told = (
+            "is answered no better than by its majority" if view.recorded else "is not learned even without a defense"
+        )
+        said.append(f"**{_first(view.name(view.target))}** {told}.")
     elif collapsed := sum(view.collapsed(v) for v in others):
         under = "the defense" if len(others) == 1 else f"{collapsed} of {len(others)} defenses"
         said.append(f"**{_first(view.name(view.target))}** collapses under {under}.")
@@ -71,20 +76,23 @@ def _clause(view: View, tone: str, short: str, where: tuple[Variant, ...], attri
     worst = [_worst(view, a) for a in attributes[:NAMED]]
     alike = len({_worst(view, a)[0] for a in attributes}) == 1
     told = [
-        f"{name} ({'' if alike else f'most under `{v.label}`: '}{_over_the_floor(r)})"
+        f"{name} ({'' if alike else f'most {_under(view)} `{v.label}`: '}{_over_the_floor(r)})"
         for name, (v, r) in zip(told, worst, strict=True)
     ]
     named, verb = "**" + _first(_join([*told, *rest])[2:]), "leak" if many else "leaks"
-    if where == view.variants[:1]:
+    if view.recorded and len(view.variants) == 1:
+        return f"{named} {verb}."
+    if where == view.variants[:1] and not view.recorded:
         return f"{named} {verb} without a defense."
     if alike and len(attributes) == 1:
         name, (variant, row) = _first(view.name(attributes[0])), worst[0]
-        most = f"**{name} {verb} most** under `{variant.label}` ({_over_the_floor(row)})"
+        most = f"**{name} {verb} most** {_under(view)} `{variant.label}` ({_over_the_floor(row)})"
     else:
-        most = f"{named} {verb}" + (f" most under `{worst[0][0].label}`" if alike else "")
-    total = len([v for v in view.variants[1:] if view.headline(v, attributes[0])])
-    share = f" ({len(where)} of {total} defenses)" if total > 1 else ""
-    return f"{most}; defended {'they leak' if many else 'it leaks'} under {_listed(where)}{share}."
+        most = f"{named} {verb}" + (f" most {_under(view)} `{worst[0][0].label}`" if alike else "")
+    total = len([v for v in view.judged if view.headline(v, attributes[0])])
+    share = f" ({len(where)} of {total} {view.terms.line}s)" if total > 1 else ""
+    again = f"{'they leak' if many else 'it leaks'} {'from' if view.recorded else 'under'} {_listed(where)}{share}."
+    return f"{most}; {'' if view.recorded else 'defended '}{again}"
 
 
 def _verb(short: str, many: bool) -> str:
@@ -102,15 +110,15 @@ def _listed(variants: tuple[Variant, ...]) -> str:
 
 
 def _leaking(view: View, attribute: str) -> tuple[Variant, ...]:
-    """The defenses under which an attribute leaks; the reference where there is no other."""
-    others = [v for v in view.variants[1:] if view.headline(v, attribute)] or view.variants[:1]
+    """The lines under which an attribute leaks; the reference where there is no other."""
+    others = [v for v in view.judged if view.headline(v, attribute)] or view.variants[:1]
     return tuple(v for v in others if view.leaking(v, attribute))
 
 
 def _distance(view: View, attribute: str) -> float:
     """Undefended minus floor: which attributes are named first where they are many."""
     row = next(r for v in view.variants if (r := view.headline(v, attribute)))
-    return row.undefended.mean - row.floor.mean
+    return (row.undefended or row.value).mean - row.floor.mean
 
 
 def _first(text: str) -> str:
@@ -141,11 +149,9 @@ def _above(row: Row) -> tuple[float, int]:
 
 def _that_matter(view: View) -> tuple[Variant, ...]:
     """All defenses where they are few; else the least leaking at matched target accuracy, and of all."""
-    reference, *others = view.variants or (None,)
-    if not others:
-        return (reference,) if reference else ()
+    others = view.judged or view.variants[:1]
     if len(others) <= 3:
-        return tuple(others)
+        return others
     ranked = sorted(others, key=lambda v: view.mean_leakage(v))
     matched = [v for v in ranked if view.utility_lost(v) <= MATCHED]
     return tuple(dict.fromkeys([*matched[:1], ranked[0]]))
@@ -170,24 +176,29 @@ def _verdict(view: View, attribute: str, shown: tuple[Variant, ...]) -> Verdict:
         return Verdict(attribute, "empty", f"not shown to leak, with {_victims(base)}", (_empty_sentence(view, base),))
     if blind and (seen := _seen(view, next(iter(found)), attribute)):
         said = (seen, *(s for v, s in zip([v for v in shown if v in found], said, strict=True) if v.index))
-    others = [v for v in found if v != view.variants[0]] or list(found)
-    tone, short = _judgment([state(found[v]) for v in others], len(leaking), len(found) > 1)
+    others = [v for v in found if v in view.judged] or list(found)
+    tone, short = _judgment(view, [state(found[v]) for v in others], len(leaking), len(found) > 1 or view.recorded)
     return Verdict(attribute, tone, short, said)
 
 
 MISSED = "cannot be judged: the attack missed a planted bit"
 
 
-def _judgment(states: list[str], leaking: int, defended: bool) -> tuple[str, str]:
-    """Tone and short verdict of the defenses together; what is not known to be safe is not called so."""
+def _judgment(view: View, states: list[str], leaking: int, defended: bool) -> tuple[str, str]:
+    """Tone and short verdict of the lines together; what is not known to be safe is not called so."""
     if leaking:
-        return "leak", _count(leaking, len(states), defended)
+        return "leak", _count(view, leaking, len(states), defended)
     if "weak" in states:
         return "open", MISSED
     if undecided := states.count("open"):
         many = len(states) > 1
-        return "open", f"undecided under {undecided} of {len(states)} defenses" if many else "undecided"
-    return "floor", _count(0, len(states), defended)
+        line = view.terms.line
+        return "open", f"undecided {_under(view)} {undecided} of {len(states)} {line}s" if many else "undecided"
+    return "floor", _count(view, 0, len(states), defended)
+
+
+def _under(view: View) -> str:
+    return "from" if view.recorded else "under"
 
 
 def _victims(row: Row) -> str:
@@ -210,25 +221,23 @@ def _seen(view: View, variant: Variant, attribute: str) -> str:
     )
 
 
-def _count(leaking: int, total: int, defended: bool) -> str:
+def _count(view: View, leaking: int, total: int, defended: bool) -> str:
+    line, under = view.terms.line, _under(view)
     if not defended:
         return "leaks without a defense" if leaking else "at the floor"
     if not leaking:
-        return "at the floor under every defense" if total > 1 else "at the floor"
+        return f"at the floor {under} every {line}" if total > 1 else "at the floor"
     if leaking == total:
-        return "leaks under every defense" if total > 1 else "leaks"
-    return f"leaks under {leaking} of {total} defenses"
-
-
-def _who(variant: Variant) -> str:
-    return "Without a defense" if variant.defense == "none" else f"With `{variant.label}`"
+        return f"leaks {under} every {line}" if total > 1 else "leaks"
+    return f"leaks {under} {leaking} of {total} {line}s"
 
 
 def _leak_sentence(view: View, variant: Variant, row: Row) -> str:
     metric, digits = row.metric, digits_of(row)
-    value, floor, undefended = (figure(metric, e.mean, digits) for e in (row.value, row.floor, row.undefended))
-    unit, span, who = UNITS.get(metric, ""), interval(metric, row.value, digits), _who(variant)
-    still = "" if variant.defense == "none" else "still "
+    value, floor = (figure(metric, e.mean, digits) for e in (row.value, row.floor))
+    unit, span, who = UNITS.get(metric, ""), interval(metric, row.value, digits), view.who(variant)
+    still = "" if variant.defense == "none" or view.recorded else "still "
+    adversary = "the adversary" if view.recorded else "the server"
     if row.goal == "reconstruct":
         base = f"the {floor}{unit} of a {view.thing} made without the payload"
         verb = f"are {still if leaks(row) else ''}rebuilt at"
@@ -237,12 +246,13 @@ def _leak_sentence(view: View, variant: Variant, row: Row) -> str:
         base = f"the {floor}{unit} it reaches without the payload"
         name = view.name(row.attribute)
         verb = f"{still}recognizes {name} in" if leaks(row) else f"is right about {name} for"
-        subject = f"{who} the server {verb} **{value}{unit}** of victims ({span})"
+        subject = f"{who} {adversary} {verb} **{value}{unit}** of victims ({span})"
     else:
         base = f"the {floor}{unit} it reaches without the payload"
         verb = f"guesses {view.name(row.attribute)} with {metric_name(metric)}"
-        subject = f"{who} the server {verb} **{value}{unit}** ({span})"
-    end = f"; undefended {undefended}{unit}." if variant.defense != "none" else "."
+        subject = f"{who} {adversary} {verb} **{value}{unit}** ({span})"
+    beside = row.undefended is not None and variant.defense not in ("none", view.terms.base)
+    end = f"; {_scale(view)} {figure(metric, row.undefended.mean, digits)}{unit}." if beside and row.undefended else "."
     if not leaks(row):
         found = state(row)
         if found == "weak":
@@ -259,6 +269,10 @@ def _leak_sentence(view: View, variant: Variant, row: Row) -> str:
     return f"{subject}, **{gap(metric, shown, digits).lstrip('+')} above** {base}{end}"
 
 
+def _scale(view: View) -> str:
+    return f"`{view.terms.scale}`" if view.recorded else view.terms.scale
+
+
 def _rider(view: View, variant: Variant, row: Row) -> str:
     """Accuracy is often blind: another metric may stand above its floor where accuracy does not."""
     for other in view.headlines(variant, row.attribute):
@@ -273,12 +287,13 @@ def _rider(view: View, variant: Variant, row: Row) -> str:
 
 
 def _empty_sentence(view: View, row: Row) -> str:
-    digits, metric = digits_of(row), row.metric
-    said = f"{number(metric, row.undefended.mean, digits)} ({interval(metric, row.undefended, digits)})"
+    digits, metric, first = digits_of(row), row.metric, row.undefended or row.value
+    said = f"{number(metric, first.mean, digits)} ({interval(metric, first, digits)})"
+    what = _scale(view) if view.recorded else "the undefended representation"
     return (
-        f"Even the undefended representation gives {said} for {view.name(row.attribute)}, which touches the floor of "
-        f"{number(metric, row.floor.mean, digits)}: not shown to leak, with {_victims(row)}. "
-        "No defense can be credited here."
+        f"Even {what} gives {said} for {view.name(row.attribute)}, which touches the floor of "
+        f"{number(metric, row.floor.mean, digits)}: not shown to leak, with {_victims(row)}."
+        f"{'' if view.recorded else ' No defense can be credited here.'}"
     )
 
 
@@ -299,8 +314,9 @@ def _target_verdict(view: View, shown: tuple[Variant, ...]) -> Verdict:
     said = [_utility_sentence(view, v, u, base) for v, u in pairs if u is not None]
     if view.target_unlearned():
         told = (
-            f"The undefended model already does not beat the majority "
-            f"({number('accuracy', view.target_majority())}): wrong weights, or too few people?"
+            f"The {'recorded answer' if view.recorded else 'undefended model already'} does not beat the majority "
+            f"({number('accuracy', view.target_majority())}): "
+            f"{'was it recorded rightly?' if view.recorded else 'wrong weights, or too few people?'}"
         )
         return Verdict(view.target, "target unlearned", "does not beat the majority", (told, *said))
     collapsed = any(view.collapsed(v) for v in shown)
@@ -312,18 +328,18 @@ def _utility_sentence(view: View, variant: Variant, utility: Estimate, base: Est
     digits = 0 if utility.high - utility.low >= 0.02 else 1
     here = f"**{number('accuracy', utility.mean, digits)}** ({interval('accuracy', utility, digits)})"
     if base is None or variant == view.variants[0]:
-        return f"{_who(variant)} the target is right for {here}."
+        return f"{view.who(variant)} the target is right for {here}."
     before = number("accuracy", base.mean, digits)
     if view.collapsed(variant):
         floor = f"where naming the majority always gives {number('accuracy', view.target_majority(), digits)}"
         told = f"{here} from {before}, {floor}"
-        return f"{_who(variant)} it **collapses** to {told}: this hides by destroying the answer."
+        return f"{view.who(variant)} it **collapses** to {told}: this hides by destroying the answer."
     if utility.low <= base.mean <= utility.high:
-        return f"{_who(variant)} it stays at {here}; undefended {before}."
+        return f"{view.who(variant)} it stays at {here}; {_scale(view)} {before}."
     lost = round(base.mean * 100, digits) - round(utility.mean * 100, digits)
     points = f"{abs(lost):.{digits}f}{NBSP}points {'below' if utility.mean < base.mean else 'above'}"
     verb = "falls" if utility.mean < base.mean else "rises"
-    return f"{_who(variant)} it {verb} to {here}, {points} the undefended {before}."
+    return f"{view.who(variant)} it {verb} to {here}, {points} the {_scale(view)} {before}."
 
 
 def _join(names: list[str]) -> str:

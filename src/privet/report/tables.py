@@ -51,9 +51,10 @@ def rows_csv(results: Results) -> str:
         numbers = [v for name in ESTIMATES for v in _parts(getattr(row, name))]
         share = "" if row.normalized is None else repr(row.normalized)
         trusted = "no" if row.attribute in view.failed else "yes"
+        macs = "" if row.edge_macs is None else row.edge_macs
         marks = ["yes" if row.headline else "no", trusted, " ".join(row.flags)]
         texts = [_inert(str(getattr(row, name))) for name in FIELDS]
-        writer.writerow([*texts, *numbers, share, row.payload_bytes, row.edge_macs, row.seeds, *marks])
+        writer.writerow([*texts, *numbers, share, row.payload_bytes, macs, row.seeds, *marks])
     return buffer.getvalue()
 
 
@@ -89,12 +90,14 @@ class console:  # noqa: N801 (a function to its callers: what it makes is printe
         view, width = View(self.results), options.max_width
         lines = [line for attribute, pairs in _headlines(view) for line in _lines(view, attribute, pairs)]
         sizes = [max((len(line.cells[i]) for line in lines), default=0) for i in range(len(COLUMNS))]
-        sizes = [max(n, len(name)) for n, name in zip(sizes, COLUMNS, strict=True)]
+        names = [view.terms.line, *COLUMNS[1:]]
+        names[4] = "first" if view.recorded else names[4]
+        sizes = [max(n, len(name)) for n, name in zip(sizes, names, strict=True)]
         gap = 2 if sum(sizes) + 2 * len(sizes) <= width else 1
         sizes[0] = min(sizes[0], max(LABEL, width - sum(sizes[1:]) - gap * len(sizes[1:])))
         table = sum(sizes) + gap * len(sizes)
         beside = table + max((len(line.last) for line in lines), default=0) <= width
-        head = [*COLUMNS, "attack, flags"] if beside else list(COLUMNS)
+        head = [*names, "attack, flags"] if beside else names
         yield Text(_spread(head, sizes, gap).rstrip(), style="dim", no_wrap=True, overflow="ignore")
         for line in lines:
             yield from line.render(sizes, gap, beside, width)
@@ -200,23 +203,34 @@ def _headlines(view: View) -> list[tuple[str, list[tuple[Variant, Row]]]]:
 def _caption(view: View) -> list[str]:
     said = [
         "\n" + words.unmarked(sentences.lead(view)),
-        "Brackets: 95 % intervals. Floor: without the payload. Left: share of the undefended (undef.) leakage.",
+        "Brackets: 95 % intervals. Floor: without the payload." + _left(view),
     ]
     if view.results.unfinished:
         said.append(f"{len(view.results.unfinished)} notes on trials that did not end.")
     return said
 
 
-def _told(metric: str, estimate: Estimate) -> str:
+def _told(metric: str, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return words.DASH
     return f"{words.number(metric, estimate.mean)} ({words.interval(metric, estimate)})"
 
 
-def _short(metric: str, estimate: Estimate) -> str:
-    return words.number(metric, estimate.mean)
+def _short(metric: str, estimate: Estimate | None) -> str:
+    return words.DASH if estimate is None else words.number(metric, estimate.mean)
 
 
-def _parts(estimate: Estimate) -> tuple[float, float, float, int]:
+def _parts(estimate: Estimate | None) -> tuple[float | str, float | str, float | str, int | str]:
+    if estimate is None:
+        return "", "", "", ""
     return estimate.mean, estimate.low, estimate.high, estimate.n
+
+
+def _left(view: View) -> str:
+    """What the last two columns of leakage mean; nothing where a recording has no scale."""
+    scale = view.terms.scale
+    column = "first" if view.recorded else "undef."
+    return f" Left: share of the {scale} ({column}) leakage." if scale else ""
 
 
 def _tex(text: str) -> str:

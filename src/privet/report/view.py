@@ -30,6 +30,20 @@ class Variant:
     label: str
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a study's lines are called: one line, the level that gives every number its scale (empty where there is
+    none), and the first line, as a label and in a sentence."""
+
+    line: str
+    scale: str
+    base: str
+    without: str
+
+
+DEFENSES = Terms("defense", "undefended", "no defense", "without a defense")
+
+
 class View:
     """Questions to one Results; nothing is computed anew, only found."""
 
@@ -112,12 +126,12 @@ class View:
 
     @property
     def target(self) -> str:
-        """The name of what the service answers."""
-        return str(self.results.data["target"]["name"])
+        """The name of what the service answers; empty where nobody recorded it."""
+        return str((self.results.data["target"] or {"name": ""})["name"])
 
     def target_majority(self) -> float:
         """What always naming the most frequent target class is right for, among the victims."""
-        return max(self.results.data["target"].get("victim_frequencies", ()), default=0.0)
+        return max((self.results.data["target"] or {}).get("victim_frequencies", ()), default=0.0)
 
     def target_unlearned(self) -> bool:
         """Whether the undefended network itself does not beat naming the most frequent target class."""
@@ -136,6 +150,28 @@ class View:
     def name(self, attribute: str) -> str:
         """An attribute's name in prose; the input is what is rebuilt: pictures, or the records of a table."""
         return f"{self.thing}s" if attribute == INPUT else attribute.replace("_", " ")
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the payloads are somebody else's, so that none of them is undefended."""
+        return self.results.scale != DEFENSES.scale
+
+    @property
+    def terms(self) -> Terms:
+        """What the lines of this study are called."""
+        name = self.results.scale or ""
+        return Terms("recording", name, name, f"from `{name}`") if self.recorded else DEFENSES
+
+    @property
+    def judged(self) -> tuple[Variant, ...]:
+        """The lines that verdicts speak of: all but the undefended one; of recordings all."""
+        return self.variants if self.recorded else self.variants[1:]
+
+    def who(self, variant: Variant) -> str:
+        """A line at the beginning of a sentence."""
+        if self.recorded:
+            return f"From `{variant.label}`"
+        return "Without a defense" if variant.defense == "none" else f"With `{variant.label}`"
 
     @property
     def thing(self) -> str:
@@ -184,6 +220,8 @@ def state(row: Row) -> str:
 
 def nothing_to_hide(row: Row) -> bool:
     """Whether, by this metric, even the undefended attack touches the floor."""
+    if row.undefended is None:
+        return False
     return "nothing_to_hide" in row.flags or row.normalized is None or row.undefended.low <= row.floor.mean
 
 
