@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from privet import experiment
-from privet.auditing import audit
+from privet.auditing import audit, wire
 from privet.auditing.estimate import paired, weights
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
@@ -123,7 +123,7 @@ def toolbox(task: Task) -> Iterator[tuple[str, float, Rows, float]]:
 
 
 def ours(
-    observed: audit.Observed, corpus: Corpus, threat: Threat, hidden: str
+    observed: wire.Observed, corpus: Corpus, threat: Threat, hidden: str
 ) -> tuple[str, float, Rows, float, dict[str, float]]:
     """The headline: the attack that is best on aux_val."""
     attacks, _ = portfolio(threat, (), EFFORT)
@@ -137,7 +137,7 @@ def ours(
     return f"privet {best}", scores[best], right, time.perf_counter() - started, scores
 
 
-def task_of(observed: audit.Observed, corpus: Corpus, hidden: str) -> Task:
+def task_of(observed: wire.Observed, corpus: Corpus, hidden: str) -> Task:
     """The same people as numbers."""
     views = {"aux_train": observed.train[0], "aux_val": observed.val, "victim": observed.victims}
     x, s, answers = [], [], []
@@ -157,7 +157,7 @@ def compare(corpus: Corpus, hidden: str, defense: str, say: Callable[[dict[str, 
     threat = Threat.named("server")
     model = experiment.task_model(setting, corpus, 0, None)
     defended = parse(defense).fit(experiment.cut(model, setting, corpus), corpus, effort=Effort.named(EFFORT), seed=0)
-    observed = audit.observe(defended, corpus, threat, 0)
+    observed = wire.observe(defended, corpus, threat, 0)
     task = task_of(observed, corpus, hidden)
     common = {"defense": defense, "hidden": hidden, "columns": task.x[0].shape[1], "victims": len(task.s[2])}
 

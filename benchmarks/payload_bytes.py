@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from privet import experiment
-from privet.auditing import audit
+from privet.auditing import wire
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus, Part
 from privet.defense import parse
@@ -51,10 +51,10 @@ def points(corpus: Corpus, effort: Effort) -> list[Point]:
         print(f"{number + 1} of {len(names)}: {name}", file=sys.stderr)
         split = experiment.cut(model, setting, corpus)
         defended = parse(name).fit(split, corpus, effort=effort, seed=0)
-        seen = audit.observe(defended, corpus, Threat.named("server"), 0)
+        seen = wire.observe(defended, corpus, Threat.named("server"), 0)
         right = float((seen.answers["victim"] == corpus.victim.y).mean())
         files = jpeg_bytes(corpus.victim, int(name.partition("=")[2])) if name.startswith("jpeg") else None
-        chosen = audit.owner_accuracy(defended, corpus, 0)
+        chosen = wire.owner_accuracy(defended, corpus, 0)
         found.append(Point(name, defended.payload_bytes, chosen, right, files))
     return found
 

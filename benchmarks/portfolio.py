@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from privet import experiment
-from privet.auditing import audit
+from privet.auditing import audit, wire
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.defense import parse
@@ -56,7 +56,7 @@ def main(
     defended = parse(defense).fit(halves, corpus, effort=Effort.named("quick"), seed=0)
     attacks, _ = portfolio(threat, (), "standard")
     started = time.perf_counter()
-    observed = audit.observe(defended, corpus, threat, 0)
+    observed = wire.observe(defended, corpus, threat, 0)
     evidence = audit.attack(
         observed, corpus, threat, attacks, effort=effort, seed=0, clock=time.perf_counter,
         report=lambda text, done, total: print(f"{done}/{total} {text}", file=sys.stderr, flush=True),

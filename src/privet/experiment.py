@@ -19,7 +19,7 @@ from torch import nn
 from privet import cost, models, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import audit, own
+from privet.auditing import own, wire
 from privet.auditing.judge import Rules, judge
 from privet.auditing.threat import Threat, portfolio
 from privet.content import contents
@@ -77,7 +77,7 @@ def trial(
     )
     defended = defended.to(setting.device)
 
-    observed = audit.observe(defended, corpus, threat, seed, setting.device)
+    observed = wire.observe(defended, corpus, threat, seed, setting.device)
     found = judge(
         observed, corpus, Rules(threat, attacks, effort, seed, setting.device, setting.curves),
         reference=defense == REFERENCE, calibrated=calibrated, report=report, clock=time.process_time,
@@ -96,7 +96,7 @@ def trial(
         "edge_macs": cost.macs(defended.edge_half, example, *noise),
         "stochastic": defended.stochastic,
         "shared_noise": any(n.per == "batch" for n in defended.obfuscator.noise),
-        "task_val_accuracy": audit.owner_accuracy(defended, corpus, seed, setting.device),
+        "task_val_accuracy": wire.owner_accuracy(defended, corpus, seed, setting.device),
         "flags": list(defended.flags),
         "training": _training_log(setting, corpus, seed, out),
         "content": content,

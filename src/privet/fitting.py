@@ -64,7 +64,7 @@ def learn(
 @torch.no_grad()
 def outputs(network: nn.Module, features: Tensor, device: torch.device | str = "cpu") -> Tensor:
     """What a network says of everybody, on the CPU: [N, ...]."""
-    return torch.cat([network(rows.to(device)).cpu() for rows in torch.split(features, AT_ONCE)])
+    return torch.cat([network(rows.to(device).float()).cpu() for rows in torch.split(features, AT_ONCE)])
 
 
 def _train(
@@ -84,14 +84,14 @@ def _train(
         network.train()
         features = lesson.draw(epoch)
         for rows in batches(len(lesson.known), course.batch, generator):
-            value = lesson.loss(network(features[rows].to(device)), lesson.known[rows].to(device))
+            value = lesson.loss(network(features[rows].to(device).float()), lesson.known[rows].to(device))
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         network.eval()
         with torch.no_grad():
             sums = [
-                float(lesson.loss(network(f.to(device)), k.to(device))) * len(k)
+                float(lesson.loss(network(f.to(device).float()), k.to(device))) * len(k)
                 for f, k in zip(torch.split(lesson.held, AT_ONCE), torch.split(lesson.known_val, AT_ONCE), strict=True)
             ]
         current = sum(sums) / max(1, len(lesson.known_val))

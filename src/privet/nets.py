@@ -101,14 +101,14 @@ def reheaded(server: nn.Module, z: Tensor, outputs: int, *, keep: bool = False) 
     The last linear layer is replaced where its width is that of the server's answer. Where there is none to replace (a
     half traced by torch.export has no modules), a linear layer is put behind the answer and another beside the network.
     """
-    fresh = copy.deepcopy(server)
+    fresh, z = copy.deepcopy(server), z[:2].float()
     if keep:
         _awaken(fresh)
     else:
         _refresh(fresh)
     fresh.eval()
     with torch.no_grad():
-        answer = fresh(z[:2]).shape[1]
+        answer = fresh(z).shape[1]
         for name, last in [
             (n, m) for n, m in fresh.named_modules() if isinstance(m, nn.Linear) and m.out_features == answer
         ]:
@@ -116,7 +116,7 @@ def reheaded(server: nn.Module, z: Tensor, outputs: int, *, keep: bool = False) 
             if not name:
                 return head
             fresh.set_submodule(name, head)
-            if _answers(fresh, z[:2], outputs):
+            if _answers(fresh, z, outputs):
                 return fresh
             fresh.set_submodule(name, last)
     return Shortcut(fresh, answer, z[0].numel(), outputs)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from privet.attack import View
 from privet.attacks.inversion import Inversion, Plan, descend
-from privet.auditing import audit
+from privet.auditing import audit, wire
 from privet.auditing.pictures import asked, shown
 from privet.auditing.threat import Threat
+from privet.auditing.wire import Wire
 from privet.defense import parse
 from privet.searching import objective, total_variation
 from studies import SMALL
@@ -96,7 +97,7 @@ def test_the_plan_is_chosen_on_aux_val(drawn: bool) -> None:
 def test_choices_that_travel_are_held(text: str) -> None:
     """At the sender's own input nothing is left to explain, at another one something is."""
     defended = parse(text).fit(conv_split(), corpus(), effort=EFFORT, seed=0)
-    wire = audit.Wire(defended, corpus(), Threat.named("server"))
+    wire = Wire(defended, corpus(), Threat.named("server"))
     x = pictures(8)
     with torch.no_grad():
         frames, _ = wire.send(defended.split.edge.eval()(x), np.random.default_rng(0))
@@ -112,7 +113,7 @@ def test_a_costly_attack_is_asked_about_some() -> None:
     """Evenly spaced people, those whose pictures are shown among them; everybody else has no score."""
     defended = parse("none").fit(conv_split(), corpus(), effort=EFFORT, seed=0)
     threat = Threat.named("server")
-    observed = audit.observe(defended, corpus(), threat, 0)
+    observed = wire.observe(defended, corpus(), threat, 0)
     attacks = {"inversion": Inversion()}
     effort = replace(EFFORT, inversion_steps=20)
     evidence = audit.attack(observed, corpus(), threat, attacks, effort=effort, seed=0)

@@ -12,7 +12,7 @@ from privet.attacks.finetuned_probe import FinetunedProbe
 from privet.attacks.informed_probe import InformedProbe
 from privet.attacks.kernel_probe import KernelProbe
 from privet.attacks.wide_probe import WideProbe
-from privet.auditing import audit
+from privet.auditing import audit, wire
 from privet.auditing.battery import Material, run
 from privet.auditing.threat import Threat, portfolio
 from privet.defense import parse
@@ -114,7 +114,7 @@ def test_what_is_slow_waits_for_time_or_for_its_name() -> None:
 def evidence() -> audit.Evidence:
     people, threat = corpus(), Threat.named("server")
     defended = parse("none").fit(conv_split(), people, effort=SMALL, seed=0)
-    observed = audit.observe(defended, people, threat, 0)
+    observed = wire.observe(defended, people, threat, 0)
     attacks, _ = portfolio(threat, ("linear_probe", "mlp_probe", "server_probe", "finetuned_probe", "decoder"))
     ticks = iter(range(1000))
     return audit.attack(observed, people, threat, attacks, effort=SMALL, seed=0, clock=lambda: float(next(ticks)))
@@ -148,7 +148,7 @@ def test_few_people_are_compared_on_the_same_few() -> None:
 def test_the_servers_activations_are_those_of_the_server() -> None:
     people, threat = corpus(), Threat.named("server")
     defended = parse("none").fit(conv_split(), people, effort=SMALL, seed=0)
-    view = audit.observe(defended, people, threat, 0).victims
+    view = wire.observe(defended, people, threat, 0).victims
     server = defended.split.server.eval()
     linear = [m for m in server.modules() if isinstance(m, nn.Linear)]
     seen: list[torch.Tensor] = []
@@ -160,5 +160,5 @@ def test_the_servers_activations_are_those_of_the_server() -> None:
         hook.remove()
     assert view.hidden is not None
     torch.testing.assert_close(view.hidden, torch.cat(seen, 1), atol=1e-3, rtol=1e-3)
-    eavesdropper = audit.observe(defended, people, Threat.named("eavesdropper"), 0).victims
+    eavesdropper = wire.observe(defended, people, Threat.named("eavesdropper"), 0).victims
     assert eavesdropper.hidden is None

@@ -13,7 +13,7 @@ from torch import nn
 from privet.attacks.boosted_trees import BoostedTrees
 from privet.attacks.decoder import Decoder
 from privet.attacks.mlp_probe import MlpProbe
-from privet.auditing import audit, own
+from privet.auditing import audit, own, wire
 from privet.auditing.audit import Evidence
 from privet.auditing.pictures import shown
 from privet.auditing.tables import tabulate
@@ -44,7 +44,7 @@ def secretless(seed: int = 0) -> Corpus:
 
 def best(corpus: Corpus) -> float:
     """The best accuracy on the victims."""
-    seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
+    seen = wire.observe(undefended(corpus), corpus, SERVER, 0)
     attacks = {"mlp_probe": MlpProbe(), "boosted_trees": BoostedTrees()}
     arrays = audit.attack(seen, corpus, SERVER, attacks, effort=SMALL, seed=0).arrays
     return max(float((p.argmax(1) == corpus.victim.s["s"]).mean()) for k, p in arrays.items() if "posterior" in k)
@@ -57,7 +57,7 @@ def test_the_victims_are_not_among_the_adversarys_people(monkeypatch: pytest.Mon
     assert best(corpus) <= limit
     fair = audit.attribute_material
 
-    def faulty(observed: audit.Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Any:
+    def faulty(observed: wire.Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Any:
         s = torch.from_numpy(corpus.victim.s[attribute])
         material = fair(observed, corpus, threat, attribute, seed)
         return replace(material, train=[observed.victims], known=s, val=observed.victims, known_val=s)
@@ -88,7 +88,7 @@ def test_views_are_read_from_the_bytes_that_travel(monkeypatch: pytest.MonkeyPat
         return sent[-1]
 
     monkeypatch.setattr(Payload, "to_bytes", spy)
-    seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
+    seen = wire.observe(undefended(corpus), corpus, SERVER, 0)
     assert sent
     rounded = corpus.victim.x.astype(np.float16).astype(np.float32)
     width = rounded.shape[1]
@@ -101,7 +101,7 @@ def test_views_are_read_from_the_bytes_that_travel(monkeypatch: pytest.MonkeyPat
 def test_answers_are_those_of_the_half_that_ships() -> None:
     corpus = people()
     defended = undefended(corpus)
-    seen = audit.observe(defended, corpus, SERVER, 0)
+    seen = wire.observe(defended, corpus, SERVER, 0)
     logits = defended.split.server(torch.from_numpy(corpus.victim.x))
     assert (seen.answers["victim"] == logits.argmax(1).numpy()).mean() > 0.98
     assert set(seen.answers) == {"aux_train", "aux_val", "victim"}
@@ -110,8 +110,8 @@ def test_answers_are_those_of_the_half_that_ships() -> None:
 def test_noise_is_fresh_for_each_role_and_draw_and_follows_the_seed() -> None:
     corpus = people()
     noisy = Gaussian(sigma=1.0).fit(halves(corpus), corpus, effort=SMALL, seed=0)
-    seen, again, other = (audit.observe(noisy, corpus, SERVER, seed) for seed in (0, 0, 1))
-    assert len(seen.train) == audit.DRAWS
+    seen, again, other = (wire.observe(noisy, corpus, SERVER, seed) for seed in (0, 0, 1))
+    assert len(seen.train) == wire.DRAWS
     width = corpus.shape[0]
     noise = [v.flat.numpy()[:, :width] - corpus.aux_train.x for v in seen.train]
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
@@ -126,7 +126,7 @@ def test_noise_is_fresh_for_each_role_and_draw_and_follows_the_seed() -> None:
 
 def test_evidence_holds_everybody() -> None:
     corpus = people()
-    seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
+    seen = wire.observe(undefended(corpus), corpus, SERVER, 0)
     attacks = {"mlp_probe": MlpProbe(), "decoder": Decoder()}
     told: list[tuple[str, int, int]] = []
     evidence = audit.attack(
@@ -160,7 +160,7 @@ MASKED = people()
 def test_which_values_came_is_attacked_alone(chooser: nn.Module, tells: bool) -> None:
     """Mask bits alone reveal s where the choice follows it and are at the floor where all get the same; what a mask
     leaves in the values is not read."""
-    seen = audit.observe(masked(chooser), MASKED, SERVER, 0)
+    seen = wire.observe(masked(chooser), MASKED, SERVER, 0)
     assert seen.victims.masks == 6
     assert set(torch.unique(seen.victims.flat[:, :6]).tolist()) == {0.0, 1.0}
     found = own.by_mask(seen, MASKED, SERVER, effort=SMALL, seed=0)
@@ -170,7 +170,7 @@ def test_which_values_came_is_attacked_alone(chooser: nn.Module, tells: bool) ->
     right = float((found.arrays["mask/s/mlp_probe"].argmax(1) == s).mean())
     majority = float(np.bincount(s).max() / len(s))
     assert right > 0.95 if tells else right <= majority
-    raw = audit.observe(undefended(MASKED), MASKED, SERVER, 0)
+    raw = wire.observe(undefended(MASKED), MASKED, SERVER, 0)
     assert own.by_mask(raw, MASKED, SERVER, effort=SMALL, seed=0) == Evidence()
 
 

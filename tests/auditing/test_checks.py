@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from privet.attack import Goal, Need, Posterior, Setting, View
 from privet.attacks.linear_probe import LinearProbe
 from privet.attacks.mlp_probe import MlpProbe
-from privet.auditing import audit, checks
+from privet.auditing import checks, wire
 from privet.auditing.checks import BATTERY, FLAGS, Check
 from privet.auditing.threat import Threat
 from studies import SMALL, people, undefended
@@ -70,7 +70,7 @@ class Black:
 
 def calibrated(attacks: dict[str, Any]) -> dict[tuple[str, str], Check]:
     corpus = people(leak=0.3)
-    seen = audit.observe(undefended(corpus), corpus, SERVER, 0)
+    seen = wire.observe(undefended(corpus), corpus, SERVER, 0)
     found = checks.calibrate(seen, corpus, SERVER, attacks, effort=EFFORT, seed=0)
     return {(c.check, c.attack): c for c in found}
 

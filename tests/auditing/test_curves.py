@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from privet.auditing import audit, curves
+from privet.auditing import audit, curves, wire
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat, portfolio
 from studies import SMALL, undefended
@@ -56,7 +56,7 @@ def test_fewer_people_the_same_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "LEAST", 30)
     people, threat = crowd(), Threat.named("server")
     defended = undefended(people)
-    observed = audit.observe(defended, people, threat, 0)
+    observed = wire.observe(defended, people, threat, 0)
     attacks, _ = portfolio(threat, ("linear_probe", "decoder"))
     whole = audit.attack(observed, people, threat, attacks, effort=SMALL, seed=0)
     fewer = curves.learn(observed, whole, people, threat, attacks, effort=SMALL, seed=0)

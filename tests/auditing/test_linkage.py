@@ -10,7 +10,7 @@ import torch
 
 from privet.attack import View
 from privet.auditing import linkage
-from privet.auditing.audit import Observed
+from privet.auditing.wire import Observed
 from privet.data.corpus import Corpus
 from studies import people
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from privet.attack import View
-from privet.auditing import audit, messages
+from privet.auditing import audit, messages, wire
 from privet.auditing.threat import Threat
 from privet.bounds import certificate
 from privet.defense import parse
@@ -56,7 +56,7 @@ def test_queries_and_side_information_join_the_message() -> None:
 )
 def test_only_small_alphabets_are_counted(text: str, counted: bool) -> None:
     corpus = people()
-    observed = audit.observe(
+    observed = wire.observe(
         parse(text).fit(halves(corpus), corpus, effort=SMALL, seed=0), corpus, Threat.named("server"), 0
     )
     assert (observed.messages is not None) == counted == (observed.message_bits <= messages.LIMIT)
@@ -71,15 +71,15 @@ def test_people_who_share_their_noise_are_not_certified() -> None:
     for draw, counted in (("batch", False), ("fixed", True)):
         text = f"random_channels:draw={draw}+signal_content:keep=1,bits=2"
         defended = parse(text).fit(halves(corpus), corpus, effort=SMALL, seed=0)
-        found = audit.observe(defended, corpus, Threat.named("server"), 0)
+        found = wire.observe(defended, corpus, Threat.named("server"), 0)
         assert (found.messages is not None) == counted
 
 
 def test_a_threat_that_knows_more_has_more_messages() -> None:
     corpus = people()
     defended = parse("signal_content:keep=1,bits=2").fit(halves(corpus), corpus, effort=SMALL, seed=0)
-    plain = audit.observe(defended, corpus, Threat.named("server"), 0).messages
-    with_side = audit.observe(defended, corpus, Threat.named("server", ("t",)), 0).messages
+    plain = wire.observe(defended, corpus, Threat.named("server"), 0).messages
+    with_side = wire.observe(defended, corpus, Threat.named("server", ("t",)), 0).messages
     assert plain is not None and with_side is not None  # noqa: PT018
     assert len(set(plain.tolist())) <= 4 < len(set(with_side.tolist())) <= 12
 
@@ -134,7 +134,7 @@ def test_the_ceiling_of_real_payloads_holds_for_honest_attacks_only() -> None:
     corpus = people(victim=150)
     defended = parse("signal_content:keep=1,bits=1").fit(halves(corpus), corpus, effort=SMALL, seed=0)
     threat = Threat.named("server")
-    observed = audit.observe(defended, corpus, threat, 0)
+    observed = wire.observe(defended, corpus, threat, 0)
     assert observed.messages is not None
     from privet.auditing.threat import portfolio
 

@@ -10,7 +10,7 @@ import torch
 
 from privet.attack import FOLDER
 from privet.attacks.linear_probe import LinearProbe
-from privet.auditing import audit
+from privet.auditing import audit, wire
 from privet.auditing.threat import THREATS, Threat, portfolio
 from privet.defenses.gaussian import Gaussian
 from privet.errors import SpecError, ThreatError
@@ -43,9 +43,9 @@ def test_the_eavesdropper_has_no_server() -> None:
     assert "'eavesdropper'" in left_out["server_probe"]
     with pytest.raises(ThreatError, match=r"server_probe needs .* --threat"):
         portfolio(Threat.named("eavesdropper"), ("linear_probe", "server_probe"))
-    seen = audit.observe(undefended(people()), people(), Threat.named("eavesdropper"), 0)
+    seen = wire.observe(undefended(people()), people(), Threat.named("eavesdropper"), 0)
     assert all(v.z is None and v.server is None for v in (*seen.train, seen.val, seen.victims))
-    seen = audit.observe(undefended(people()), people(), Threat.named("server"), 0)
+    seen = wire.observe(undefended(people()), people(), Threat.named("server"), 0)
     assert all(v.z is not None and v.server is not None for v in (*seen.train, seen.val, seen.victims))
 
 
@@ -58,11 +58,11 @@ def test_attacks_by_name() -> None:
 def test_few_labels_uses_few() -> None:
     corpus = people(aux_train=260, aux_val=220)
     threat = Threat.named("few_labels")
-    seen = audit.observe(undefended(corpus), corpus, threat, 0)
+    seen = wire.observe(undefended(corpus), corpus, threat, 0)
     material = audit.attribute_material(seen, corpus, threat, "s", 0)
     assert len(material.known) == len(material.train[0]) == 200
     assert len(material.known_val) == len(material.val) == 50
-    drawn = audit._input_material(seen, corpus, threat, 0)
+    drawn = audit.material(seen, corpus, threat, "input", 0)
     assert len(drawn.known) == len(drawn.train[0]) == 200
     assert len(drawn.known_val) == 50
     everything = audit.attribute_material(seen, corpus, Threat.named("server"), "s", 0)
@@ -77,12 +77,12 @@ def test_few_labels_uses_few() -> None:
 def test_people_without_the_label_teach_nothing() -> None:
     corpus = people()
     corpus.aux_train.s["s"][:50] = -1
-    seen = audit.observe(undefended(corpus), corpus, Threat.named("server"), 0)
+    seen = wire.observe(undefended(corpus), corpus, Threat.named("server"), 0)
     material = audit.attribute_material(seen, corpus, Threat.named("server"), "s", 0)
     assert len(material.known) == 190
     assert int(material.known.min()) == 0
     assert torch.equal(material.train[0].flat, seen.train[0].flat[50:])
-    assert len(audit._input_material(seen, corpus, Threat.named("server"), 0).known) == 240
+    assert len(audit.material(seen, corpus, Threat.named("server"), "input", 0).known) == 240
 
 
 def test_repeated_averages_eight_payloads() -> None:
@@ -91,7 +91,7 @@ def test_repeated_averages_eight_payloads() -> None:
     right = {}
     for name in ("server", "repeated"):
         threat = Threat.named(name)
-        seen = audit.observe(noisy, corpus, threat, 0)
+        seen = wire.observe(noisy, corpus, threat, 0)
         noise = seen.victims.flat.numpy()[:, : corpus.shape[0]] - corpus.victim.x
         assert abs(noise.std() * threat.queries**0.5 - 0.7) < 0.05  # eight payloads leave an eighth of the variance
         evidence = audit.attack(seen, corpus, threat, {"linear_probe": LinearProbe()}, effort=SMALL, seed=0)
@@ -105,7 +105,7 @@ def test_side_information_is_used() -> None:
     found = {}
     for side in ((), ("t",)):
         threat = Threat.named("server", side)
-        seen = audit.observe(undefended(corpus), corpus, threat, 0)
+        seen = wire.observe(undefended(corpus), corpus, threat, 0)
         assert seen.train[0].flat.shape[1] == 6 + corpus.n_classes(corpus.target) + 3 * len(side)
         assert seen.victims.z is not None
         assert seen.victims.z.shape[1] == 6

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import privet
-from privet import api, run
+from privet import api, registry, run
+from privet.attack import FOLDER
 from privet.errors import SpecError, ThreatError
 from privet.experiment import Setting
 from privet.recorded.study import Recording
@@ -79,9 +80,11 @@ def test_what_needs_more_than_was_recorded_is_left_out_with_the_reason() -> None
         files=(str(place() / "bare.parquet"),),
     )  # fmt: skip
     granted, left_out = study.portfolio(study.load())
-    assert set(left_out) == {"decoder", "inversion", "server_probe"}
-    assert all("which this recording does not hold" in why for why in left_out.values())
-    assert set(granted) == {"boosted_trees", "linear_probe", "mlp_probe"}
+    needy = {n: registry.find(FOLDER, n).needs - {"labels"} for n in registry.names(FOLDER)}
+    assert {n for n, why in left_out.items() if "which this recording does not hold" in why} >= {"decoder", "inversion"}
+    assert set(granted) == {n for n, more in needy.items() if not more and n not in left_out}
+    assert {"linear_probe", "mlp_probe", "informed_probe"} <= set(granted)
+    assert all(needy[n] or "slow" in why for n, why in left_out.items())
 
 
 def test_attacks_see_neither_the_order_nor_the_names_of_rows(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import torch
 
 import privet
 from privet import data, shipping
-from privet.auditing.audit import Wire
 from privet.auditing.threat import Threat
+from privet.auditing.wire import Wire
 from privet.defense import Defended, parse
 from privet.errors import DataError
 from privet.recorded import shipped

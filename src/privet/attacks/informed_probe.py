@@ -34,7 +34,7 @@ class InformedProbe:
 
     def features(self, view: View) -> Tensor:
         """The payload [N, P], z' of norm one (the payload's, where z' is not known) and the activations."""
-        z = view.flat if view.z is None else view.z
+        z = view.flat if view.z is None or view.z[0].numel() > view.flat.shape[1] else view.z  # else it came in chunks
         bare = F.normalize(z.flatten(2), dim=2) if z.dim() > 2 else F.normalize(z, dim=1)
         hidden = [] if view.hidden is None else [view.hidden]
         return torch.cat([view.flat, bare.flatten(1), *hidden], 1)

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from privet.attack import Probe, Solver, View, costly
 from privet.auditing import battery, floors, pictures
-from privet.auditing.audit import Observed, attribute_material, attribute_scores
+from privet.auditing.audit import attribute_material, attribute_scores
 from privet.auditing.battery import Material
 from privet.auditing.threat import Threat
+from privet.auditing.wire import Observed
 from privet.data.corpus import Corpus
 from privet.train import Effort, inputs, some
 
@@ -146,6 +147,13 @@ FLAGS = {
         "values outside the range of the wire's dtype were clipped",
         "The payload that travels differs from the representation that the network was trained on.",
         "Normalize in front of the cut.",
+    ),
+    "payload_chunked": Flag(
+        "the payloads of a part take more than 1 GiB as numbers",
+        "Attacks that read a payload as a row of numbers saw the principal components of pieces of it; those that read "
+        "z' as maps saw it whole.",
+        "Read the server's own architecture (server_probe, finetuned_probe) as the attack that missed nothing; or cut "
+        "where less travels.",
     ),
     "hidden_is_group": Flag(
         "the hidden attribute is the person itself",

@@ -10,7 +10,7 @@ float32. Attacks that read z' as maps read it whole; `payload_chunked` says on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,16 +30,15 @@ class Chunks:
     pieces: tuple[tuple[Tensor, Tensor], ...]  # mean [C], components [C, K]
 
     @classmethod
-    def of(cls, parts: Sequence[Tensor], seed: int) -> Chunks:
+    def of(cls, parts: Iterable[Tensor], seed: int) -> Chunks:
         """Learn from rows [B, P] in several parts, of which the first 2,000 people are taken."""
-        taken, count = [], 0
+        taken: list[Tensor] = []
         for part in parts:
-            taken.append(part[: PEOPLE - count])
-            count += len(taken[-1])
-            if count >= PEOPLE:
+            taken.append(part[: PEOPLE - sum(map(len, taken))])
+            if sum(map(len, taken)) >= PEOPLE:
                 break
         pieces = []
-        for start in range(0, parts[0].shape[1], COLUMNS):
+        for start in range(0, taken[0].shape[1], COLUMNS):
             rows = torch.cat([part[:, start : start + COLUMNS].float() for part in taken]).numpy()
             pca = PCA(min(COMPONENTS, *rows.shape), svd_solver="randomized", random_state=seed)
             with np.errstate(invalid="ignore", divide="ignore"):  # a piece may be constant

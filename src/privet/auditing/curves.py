@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from privet.attack import Probe, Solver, costly
-from privet.auditing import audit, battery, pictures
+from privet.auditing import audit, battery, pictures, wire
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
 from privet.train import Effort
@@ -36,7 +36,7 @@ def sizes(n: int) -> list[int]:
 
 
 def learn(
-    observed: audit.Observed, evidence: audit.Evidence, corpus: Corpus, threat: Threat,
+    observed: wire.Observed, evidence: audit.Evidence, corpus: Corpus, threat: Threat,
     attacks: Mapping[str, Probe | Solver], *, effort: Effort, seed: int, device: torch.device | str = "cpu",
     report: audit.Report = None,
 ) -> audit.Evidence:  # fmt: skip

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from privet.attack import Probe, Solver
-from privet.auditing import audit, checks, curves, linkage, messages, own, pictures
+from privet.auditing import audit, checks, curves, linkage, messages, own, pictures, wire
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat
 from privet.bounds import certificate
@@ -45,7 +45,7 @@ class Judgment:
 
 
 def judge(
-    observed: audit.Observed,
+    observed: wire.Observed,
     corpus: Corpus,
     rules: Rules,
     *,
@@ -93,12 +93,13 @@ def judge(
         "logs": evidence.logs,
         "saturated": observed.saturated,
         "message_bits": observed.message_bits,
+        "chunked": observed.chunked,
         "checks": [asdict(c) for c in calibration],
     }
     return Judgment(evidence.arrays | tables | truth, results, evidence.seconds)
 
 
-def truth_of(corpus: Corpus, observed: audit.Observed) -> dict[str, Array]:
+def truth_of(corpus: Corpus, observed: wire.Observed) -> dict[str, Array]:
     """What is kept of the victims themselves; an answer or a target that nobody recorded is -1."""
     victim = corpus.victim
     answers = observed.answers.get("victim")

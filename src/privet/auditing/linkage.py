@@ -20,7 +20,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 
 from privet.attack import View
-from privet.auditing.audit import Observed
+from privet.auditing.wire import Observed
 from privet.data.corpus import Corpus, Ints
 
 Floats = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ import torch
 
 from privet.attack import View
 from privet.attacks.mlp_probe import MlpProbe
-from privet.auditing import audit, battery
+from privet.auditing import audit, battery, wire
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
 from privet.defense import Defended
@@ -17,7 +17,7 @@ from privet.train import Effort, predict
 
 
 def by_mask(
-    observed: audit.Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int,
+    observed: wire.Observed, corpus: Corpus, threat: Threat, *, effort: Effort, seed: int,
     device: torch.device | str = "cpu",
 ) -> audit.Evidence:  # fmt: skip
     """What the choice of values tells on its own: a fresh probe on the mask's bits alone, an attack like the others.
@@ -29,7 +29,7 @@ def by_mask(
 
     for attribute in corpus.hidden if masks else ():
         known = audit.attribute_material(observed, corpus, threat, attribute, seed)
-        draws = [only(known.train[i]) for i in range(min(audit.COMBINED, len(known.train)))]
+        draws = [only(known.train[i]) for i in range(min(wire.COMBINED, len(known.train)))]
         material = replace(known, train=draws, val=only(known.val))
         outcome = battery.run(MlpProbe(), material, only(observed.victims), effort=effort, seed=seed, device=device)
         evidence.arrays[f"mask/{attribute}/mlp_probe"] = outcome.victims.numpy()
@@ -39,7 +39,7 @@ def by_mask(
 
 
 @torch.no_grad()
-def cotrained(defended: Defended, observed: audit.Observed, device: torch.device | str = "cpu") -> dict[str, Array]:
+def cotrained(defended: Defended, observed: wire.Observed, device: torch.device | str = "cpu") -> dict[str, Array]:
     """What the adversaries that the defense was trained beside make of the victims: the figure of papers that ask no
     fresh ones. Posteriors [N, K] by `cotrained/ATTRIBUTE/server`; none where the threat hides z'."""
     z = observed.victims.z

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from privet.attack import Need, View
-from privet.auditing import audit, messages
-from privet.auditing.audit import COMBINED, DRAWS, FRAME, Observed
+from privet.auditing import messages, wire
 from privet.auditing.threat import Threat
+from privet.auditing.wire import COMBINED, DRAWS, FRAME, Observed
 from privet.data.corpus import ADVERSARY, Corpus, Part
 from privet.errors import DataError, MissingExtra, RunError
 from privet.payload import Array, Payload
@@ -93,7 +93,7 @@ class Shipped:
         return np.concatenate([self.server.run(None, one)[0] for one in payloads]).astype(np.float32)
 
     def observe(self, corpus: Corpus, threat: Threat, seed: int) -> Observed:
-        """As `audit.observe`: several draws of aux where the bundle draws noise, one payload of each victim (or as many
+        """As `wire.observe`: several draws of aux where the bundle draws noise, one payload of each victim (or as many
         as the threat sees)."""
         noisy = bool(self.edge.noise)
         queries = threat.queries if noisy else 1
@@ -106,7 +106,7 @@ class Shipped:
                 frames, clipped = self.send(corpus.parts[role], (seed, ADVERSARY.index(role), draw))
                 sent[role].append(frames)
                 saturated += clipped
-        views = {role: audit.Draws(line, corpus.parts[role], frames, queries) for role, frames in sent.items()}
+        views = {role: wire.Draws(line, corpus.parts[role], frames, queries) for role, frames in sent.items()}
         train = views["aux_train"]
         answers = {role: line.answers(frames[0]) for role, frames in sent.items()}
         bits = queries * messages.bits(self.edge.signature)

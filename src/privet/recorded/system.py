@@ -14,8 +14,8 @@ import torch
 
 from privet.attack import Need, View
 from privet.auditing import floors
-from privet.auditing.audit import Observed
 from privet.auditing.threat import Threat
+from privet.auditing.wire import Observed
 from privet.data.corpus import ADVERSARY, Corpus, Part
 from privet.payload import Array
 

@@ -146,6 +146,7 @@ def _common_flags(runs: Runs, own: list[Run], utility: Estimate | None, seeds: i
         "single_query": any(r["stochastic"] for r in results) and runs.plan["threat"]["name"] != "repeated",
         "shared_noise": any(r["shared_noise"] for r in results),
         "saturated": any(r["saturated"] for r in results),
+        "payload_chunked": any(r.get("chunked") for r in results),
         "unfinished": seeds < len(runs.plan["seeds"]),
     }
     fitted = dict.fromkeys(flag for r in results for flag in r.get("flags", ()))
