@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from privet import schedule
@@ -77,6 +77,7 @@ def audit(
     dependence: str | None = None,
     training: str | None = None,
     curves: bool = False,
+    judges: str | Path | None = None,
     device: str = "cpu",
     jobs: int = 1,
     out: str | Path | None = None,
@@ -97,6 +98,7 @@ def audit(
     corpus = source.load(loading)
     kept = None if weights is None else str(weights)
     setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device, training, curves)
+    setting = replace(setting, judges=None if judges is None else str(judges))
     setting = schedule.with_defaults(setting, corpus)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
     planned = schedule.draw_up(

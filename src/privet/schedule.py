@@ -188,7 +188,7 @@ def command(study: Study, corpus: Corpus) -> str:
     optional = {
         "--weights": setting.weights, "--freeze": setting.freeze, "--resize": source.resize, "--aux": source.aux,
         "--victims": source.victims, "--group": source.group, "--limit": source.limit, "--top": source.top,
-        "--training": setting.training,
+        "--training": setting.training, "--judges": setting.judges,
         "--on-bad": None if source.on_bad == "skip" else source.on_bad,
         "--device": None if setting.device == "cpu" else setting.device,
     }  # fmt: skip

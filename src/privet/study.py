@@ -250,6 +250,7 @@ def _prepare(seed: int) -> None:
     study: Study = _worker["study"]
     with one_thread():
         experiment.task_model(study.setting, _worker["corpus"], seed, study.out, _report(f"task, seed {seed}"))
+        experiment.judge(study.setting, _worker["corpus"], seed, study.out, _report(f"judge, seed {seed}"))
 
 
 def _trial(defense: str, seed: int, calibrated: bool) -> None:
