@@ -23,7 +23,7 @@ from studies import digits, privet
 KEYS = [
     "data", "model", "at", "defense", "attack", "goal", "threat", "attribute", "metric", "value", "floor", "undefended",
     "normalized", "utility", "payload_bytes", "edge_macs", "seeds", "flags", "headline", "certified",
-    "groups",
+    "groups", "judged",
 ]  # fmt: skip
 ASKED = ["audit", "--limit", "150", "--effort", "tiny", "--seeds", "2", "--jobs", "1", "--defense", "none"]
 ASKED += ["--defense", "gaussian:sigma=1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from privet import schedule
@@ -82,6 +82,7 @@ def audit(
     payloads: str | Path | Sequence[str | Path] = (),
     payload_columns: str = PREFIX,
     bundle: str | Path | None = None,
+    judges: str | Path | None = None,
     device: str = "cpu",
     jobs: int = 1,
     out: str | Path | None = None,
@@ -105,6 +106,7 @@ def audit(
     )  # fmt: skip
     kept = None if weights is None else str(weights)
     setting = Setting(model, at, threat, tuple(side), tuple(attacks), effort, kept, freeze, device, training, curves)
+    setting = replace(setting, judges=None if judges is None else str(judges))
     where = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="privet-"))
     if files or bundle is not None:
         study: Study = recorded.study(

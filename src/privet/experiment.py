@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from privet import cost, models, run
+from privet import cost, models, pretrained, run
 from privet import defense as defenses
 from privet.architectures import BUILT_IN
-from privet.auditing import own, wire
+from privet.auditing import judges, own, wire
 from privet.auditing.judge import Rules, judge
+from privet.auditing.panel import Panel
 from privet.auditing.threat import Threat, portfolio
 from privet.content import contents
 from privet.data.corpus import Corpus
@@ -49,6 +50,7 @@ class Setting:
     device: str = "cpu"
     training: str | None = None  # a defense that trains both halves on, whose network all defenses then start from
     curves: bool = False  # whether the strongest attacks learn again from fewer people
+    judges: str | None = None  # a folder of networks that other people trained, asked about rebuilt pictures
 
 
 def trial(
@@ -81,6 +83,7 @@ def trial(
     found = judge(
         observed, corpus, Rules(threat, attacks, effort, seed, setting.device, setting.curves),
         reference=defense == REFERENCE, calibrated=calibrated, report=report, clock=time.process_time,
+        panel=panel(setting, corpus, seed, out, report),
         stage=_first_stage(model, setting, corpus) if calibrated else None,
         beside=own.cotrained(defended, observed, setting.device),
     )  # fmt: skip
@@ -126,15 +129,54 @@ def task_model(setting: Setting, corpus: Corpus, seed: int, out: Path | None, re
             run.write_text(kept.with_suffix(".json"), json.dumps(log, allow_nan=False))
     if kept:
         if not _sound(kept):
-            run.ensure(kept.parent)
-            with run.writing(kept):
-                models.save_weights(model, kept)
-            run.write_text(kept.with_suffix(".sha256"), run.file_hash(kept))
+            _keep(model, kept)
         # Read back even by who trained it: the layout in memory decides about the last bit of a convolution.
         model = models.load(
             setting.model, shape=corpus.shape, classes=corpus.n_classes(corpus.target), weights=kept, seed=seed
         )
     return model.to(setting.device).eval()
+
+
+def _keep(model: nn.Module, kept: Path) -> None:
+    """Write a network, and its hash beside it."""
+    run.ensure(kept.parent)
+    with run.writing(kept):
+        models.save_weights(model, kept)
+    run.write_text(kept.with_suffix(".sha256"), run.file_hash(kept))
+
+
+def picture_judge(setting: Setting, corpus: Corpus, seed: int, out: Path, report: Report = None) -> judges.Judge | None:
+    """The judge of rebuilt pictures of one seed, trained once for all defenses and kept beside the networks; None where
+    no picture is rebuilt."""
+    attacks, _ = portfolio(Threat.named(setting.threat, setting.side), setting.attacks, setting.effort)
+    if len(corpus.shape) != 3 or all(attack.goal != "reconstruct" for attack in attacks.values()):
+        return None
+    effort = Effort.named(setting.effort)
+    identity = {
+        "judge": file_of(judges.Judge),
+        "effort": asdict(effort) | {"name": ""},
+        "device": setting.device,
+        "seed": seed,
+        "data": corpus.digest,
+        "versions": run.versions()["privet"],
+    }
+    kept = out / "models" / f"{run.name_of(identity, {})}.safetensors"
+    if not _sound(kept):
+        learned = judges.train(
+            corpus, effort=effort, seed=seed, device=setting.device, progress=_stage(report, "training the judge")
+        )
+        _keep(learned, kept)
+    with torch.random.fork_rng(devices=[]):
+        network = judges.judge(corpus)
+    models.load_weights(network, kept)
+    return network.to(setting.device).eval()
+
+
+def panel(setting: Setting, corpus: Corpus, seed: int, out: Path, report: Report = None) -> Panel | None:
+    """Everybody who judges rebuilt pictures; None where none are rebuilt."""
+    network = picture_judge(setting, corpus, seed, out, report)
+    outside = pretrained.load(setting.judges) if setting.judges and network else {}
+    return Panel(corpus, network, outside, setting.device) if network else None
 
 
 def _trained(
@@ -259,6 +301,8 @@ def check(setting: Setting) -> None:
             )
     Effort.named(setting.effort)
     portfolio(Threat.named(setting.threat, setting.side), setting.attacks)
+    if setting.judges:
+        pretrained.load(setting.judges)
 
 
 def _sound(kept: Path) -> bool:
@@ -312,6 +356,9 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
         "code": _source(setting.model),
         "effort": asdict(Effort.named(setting.effort)),
         "training": _training(setting),
+        "judges": sorted((n, run.file_hash(file)) for n, file in pretrained.files(setting.judges).items())
+        if setting.judges
+        else None,
         "attacks": sorted(
             (name, file_of(type(a))) for name, a in portfolio(threat, setting.attacks, setting.effort)[0].items()
         ),
@@ -331,6 +378,7 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
             "device": "cpu",
             "training": None,
             "curves": False,
+            "judges": None,
             "calibrated": False,
         },
     )

@@ -209,11 +209,11 @@ def _check_output(reference: str, model: nn.Module, shape: tuple[int, ...], clas
 # Weights ------------------------------------------------------------------------------------------------------------
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Read safetensors into the model, all of them or none; raises ModelError naming what does not fit or is not
-    finite."""
+def load_weights(model: nn.Module, path: Path, rename: Callable[[str], str] = str) -> None:
+    """Read safetensors into the model, all of them or none, their names as `rename` gives them; raises ModelError
+    naming what does not fit or is not finite."""
     try:
-        given = load_file(path)
+        given = {rename(key): value for key, value in load_file(path).items()}
     except (OSError, ValueError, SafetensorError) as problem:
         raise ModelError(
             f"{str(path)!r} cannot be read as safetensors ({problem}); other formats are not accepted"

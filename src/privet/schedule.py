@@ -107,6 +107,7 @@ class Study:
     def prepare(self, corpus: Corpus, seed: int, report: experiment.Report = None) -> None:
         """What all trials of a seed share."""
         experiment.task_model(self.setting, corpus, seed, self.out, report)
+        experiment.picture_judge(self.setting, corpus, seed, self.out, report)
 
     def trial(
         self, corpus: Corpus, system: str, seed: int, *, calibrated: bool, report: experiment.Report = None
@@ -227,7 +228,7 @@ def command(study: Study, corpus: Corpus) -> str:
     optional = {
         "--weights": setting.weights, "--freeze": setting.freeze, "--resize": source.resize, "--aux": source.aux,
         "--victims": source.victims, "--group": source.group, "--limit": source.limit, "--top": source.top,
-        "--training": setting.training,
+        "--training": setting.training, "--judges": setting.judges,
         "--on-bad": None if source.on_bad == "skip" else source.on_bad,
         "--device": None if setting.device == "cpu" else setting.device,
     }  # fmt: skip

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from privet.attack import View
 
 TOGETHER = 32  # people whose inputs are looked for at once
-TRIED = 16  # people of aux_val on whom plans are compared
+TRIED = 8  # people of aux_val on whom plans are compared
 End = tuple[Tensor, Tensor]  # inputs [N, *input] and their objectives [N]
 
 

@@ -64,7 +64,7 @@ EFFORTS = {
     effort.name: effort
     for effort in (
         Effort("quick", 12, 6, 20, 10, 1, 4, 600, 500, 150, 16, bootstrap=200),
-        Effort("standard", 15, 8, 40, 15, 2, 6, 1500, 1000, 300, 48),
+        Effort("standard", 15, 8, 40, 15, 2, 6, 1500, 1000, 300, 32),
         Effort("full", 50, 20, 100, 100, 3, 15, 4000, 5000, 2000, 256, bootstrap=1000),
     )
 }

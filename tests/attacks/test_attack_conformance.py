@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from privet import registry
-from privet.attack import FOLDER, Goal, Need, Probe, Solver, View
+from privet.attack import FOLDER, Goal, Need, Probe, Solver, View, slow
 from privet.auditing import battery, floors
 from privet.auditing.battery import Material, Outcome
 from privet.auditing.pictures import scores
@@ -205,13 +205,23 @@ def pictures(shape: tuple[int, ...], seed: int = 0) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 10, 9), (12,)], ids=str)
-@pytest.mark.parametrize("name", RECONSTRUCT)
+SHAPES = ((1, 8, 8), (3, 10, 9), (12,))
+SMALLER = {"irn": "irn:width=8,units=1"}
+REBUILT = [
+    pytest.param(
+        name, shape, marks=[pytest.mark.heavy] if slow(registry.find(FOLDER, name)()) and shape == SHAPES[1] else []
+    )
+    for name in RECONSTRUCT
+    for shape in SHAPES
+]
+
+
+@pytest.mark.parametrize(("name", "shape"), REBUILT, ids=str)
 def test_reconstruction(name: str, shape: tuple[int, ...]) -> None:
     """The input as payload is drawn far better than the mean image, a constant payload no better than it."""
     x = pictures(shape)
     effort = replace(SMALL, decoder_epochs=40)
-    attack = registry.parse(FOLDER, name)
+    attack = registry.parse(FOLDER, SMALLER.get(name, name))
 
     def decibel(send: Any) -> float:
         def match(candidate: torch.Tensor, payload: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:

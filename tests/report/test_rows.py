@@ -270,7 +270,7 @@ def test_intervals_own_victims_and_seeds() -> None:
 def test_json_has_exactly_the_keys() -> None:
     keys = (
         "data model at defense attack goal threat attribute metric value floor undefended normalized utility "
-        "payload_bytes edge_macs seeds flags headline certified groups"
+        "payload_bytes edge_macs seeds flags headline certified groups judged"
     )
     row = one(made(LEAKY), "gaussian:sigma=1").json()
     assert list(row) == keys.split()

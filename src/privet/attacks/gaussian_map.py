@@ -25,11 +25,12 @@ from torch import Tensor
 
 from privet.attack import Goal, Need, Posterior, View
 from privet.gauss_newton import Prior, deviation, most_likely
+from privet.searching import choose
 from privet.train import Effort
 
 TOGETHER = 64  # people whose inputs are looked for at once
-TRIED = 16  # people of aux_val on whom plans are compared
-LINEARIZED = 20  # times at most
+STEPS = 10  # of conjugate gradients for each linearization
+LINEARIZED = 50  # steps of effort for each of them
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,12 @@ class GaussianMap:
         prior = Prior.of(s, seed)
         near = prior if val.drawn is None else prior.again(s_val - val.drawn)
         unit = deviation(val, s_val)
-        few = val.rows(torch.arange(min(len(val), TRIED)))
 
         def found(view: View, plan: Plan) -> Tensor:
             return _look(view, near if plan.drawn else prior, plan, plan.noise * unit, effort)
 
-        plans = [p for p in self.plans[: 2 * effort.grid + 2] if val.drawn is not None or not p.drawn]
-        errors = [float((found(few, plan) - s_val[: len(few)]).square().mean()) for plan in plans]
-        best = plans[errors.index(min(errors))]
+        plans = [p for p in self.plans[: effort.grid + 2] if val.drawn is not None or not p.drawn]
+        best = choose(plans, found, val, s_val)
         return lambda view: found(view, best)
 
 
@@ -79,6 +78,6 @@ def _look(view: View, prior: Prior, plan: Plan, noise: float, effort: Effort) ->
         some = view.rows(rows)
         mean = prior.mean.expand(len(some), *prior.mean.shape)
         center = some.drawn if plan.drawn and some.drawn is not None else mean
-        steps = max(8, effort.inversion_steps // LINEARIZED)
-        found.append(most_likely(some, center, prior, noise, linearized=LINEARIZED, steps=steps)[0].clamp(0, 1))
+        times = max(1, effort.inversion_steps // LINEARIZED)
+        found.append(most_likely(some, center, prior, noise, linearized=times, steps=STEPS)[0].clamp(0, 1))
     return torch.cat(found)

@@ -5,37 +5,34 @@ against split inference Li et al. 2023, NeurIPS, "GAN You See Me?").
     minimize over w, d   ||m(x) - m||^2 / ||m||^2 + latent ||w||^2 / dim + pull ||d||^2 / pixels + weight TV(x)
     where                x = clamp(G(w) + d)
 
-G is a variational autoencoder's (Kingma and Welling 2014, arXiv:1312.6114), made of the adversary's own inputs only. It
-minimizes pixels / 2 log(error) + KL (Rybkin, Daniilidis and Levine 2021, arXiv:2006.13202). Where a payload says
-little, the latent w keeps the search among inputs that there are; where it says much, the offset d adds what G cannot
-draw. Three ways to begin: at the latent of what the decoder of the same audit has drawn, at that of the input in aux
-whose payload is nearest (retrieval, then refinement), and at zero; the whole search begins where a short one comes to
-the lowest objective, never where it looks better. Some plans center the prior of w at the decoder's drawing, and not at
-zero.
+G is the generator of a linear variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114), made of the
+adversary's own inputs only; its optimum is known in closed form, the probabilistic principal components (Lucas, Tucker,
+Grosse and Norouzi 2019, arXiv:1911.02469). Where a payload says little, the latent w keeps the search among inputs
+that there are; where it says much, the offset d adds what G cannot draw. Three ways to begin: at the latent of what the
+decoder of the same audit has drawn, at that of the input in aux whose payload is nearest (retrieval, then refinement),
+and at zero; the whole search begins where a short one comes to the lowest objective, never where it looks better. Some
+plans center the prior of w at the decoder's drawing, and not at zero.
 
-Deviations: the offset is squared and not L1; Adam with a cosine rate; the affine part of G and the encoder are solved
-in closed form and only what refines them is trained. The plan is chosen on aux_val, whose inputs the adversary knows;
-the generator stops early there.
+Deviations: the offset is squared and not L1; Adam with a cosine rate. The generator is linear, since with some thousand
+people of one's own nothing drew held-out faces better: 32 dB with 512 latents, a convolutional one with 128 latents
+25 dB, and a network trained to refine the linear one .02 dB more. The plan is chosen on aux_val, whose inputs the
+adversary knows.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from privet.attack import Goal, Need, Posterior, View
 from privet.searching import choose, in_groups, lowest, nearest, objective, search
-from privet.train import Effort, batches, channels_last, predict
+from privet.train import Effort
 
 SHORTER = 4  # times, a search that only decides where to begin
-WIDTH = 64  # channels of the network that refines
-RATE = 1e-3  # of its training
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class GenerativePrior:
     """Look for inputs among those that a generator with at most `dim` latents draws, by the plan that is best on
     aux_val."""
 
-    summary: ClassVar[str] = "gradient descent on the latent of a generator trained on aux, until its payload fits"
+    summary: ClassVar[str] = "gradient descent on the latent of a generator made of aux, until its payload fits"
     goal: ClassVar[Goal] = "reconstruct"
     needs: ClassVar[frozenset[Need]] = frozenset({"pairs", "obfuscator", "edge"})
     costly: ClassVar[bool] = True
@@ -72,20 +69,20 @@ class GenerativePrior:
         self, train: View, s: Tensor, val: View, s_val: Tensor, *, classes: int, effort: Effort, seed: int,
         device: torch.device | str = "cpu",
     ) -> Posterior:  # fmt: skip
-        """Train the generator on aux_train, choose the plan on aux_val."""
-        vae = trained(s, s_val, dim=self.dim, effort=effort, seed=seed, device=device)
+        """Make the generator of aux_train, choose the plan on aux_val."""
+        generator = Generator(s, self.dim, seed).to(device)
 
         def look(view: View, plan: Plan) -> Tensor:
             def of(some: View, _: int) -> Tensor:
                 if plan.drawn and some.drawn is not None:
-                    w = vae.encode(some.drawn.to(device))
-                    return descend(some, vae, w, plan, effort.inversion_steps, w)[0]
+                    w = generator.encode(some.drawn.to(device))
+                    return descend(some, generator, w, plan, effort.inversion_steps, w)[0]
                 known = [nearest(some, train, s)] + ([] if some.drawn is None else [some.drawn])
-                starts = [vae.encode(x.to(device)) for x in known]
+                starts = [generator.encode(x.to(device)) for x in known]
                 starts.append(torch.zeros_like(starts[0]))
-                brief = [descend(some, vae, w, plan, effort.inversion_steps // SHORTER)[1] for w in starts]
+                brief = [descend(some, generator, w, plan, effort.inversion_steps // SHORTER)[1] for w in starts]
                 start = lowest([(w.cpu(), least) for w, least in zip(starts, brief, strict=True)])
-                return descend(some, vae, start.to(device), plan, effort.inversion_steps)[0]
+                return descend(some, generator, start.to(device), plan, effort.inversion_steps)[0]
 
             return in_groups(view, of)
 
@@ -110,18 +107,13 @@ def descend(
     return search(draw, [{"params": [w], "lr": plan.rates[0]}, {"params": [d], "lr": plan.rates[1]}], steps)
 
 
-class VAE(nn.Module):
-    """Inputs [B, *shape] in [0, 1] to the mean of their latents [B, dim] (`encode`), and back (`forward`).
-
-    The generator is an affine map and a small network that refines what it draws. The affine map and its encoder are
-    the probabilistic principal components of `x` [N, *shape], the optimum in closed form (Lucas, Tucker, Grosse and
-    Norouzi 2019, arXiv:1911.02469); the network is trained.
-    """
+class Generator(nn.Module):
+    """Inputs [B, *shape] in [0, 1] to the mean of their latents [B, dim] (`encode`), and back (`forward`): the
+    probabilistic principal components of `x` [N, *shape]."""
 
     mean: Tensor
     inward: Tensor
     outward: Tensor
-    spread: Tensor
 
     def __init__(self, x: Tensor, dim: int, seed: int) -> None:
         super().__init__()
@@ -135,8 +127,6 @@ class VAE(nn.Module):
         self.register_buffer("mean", torch.from_numpy(pca.mean_).float())
         self.register_buffer("inward", axes.T * own / total)
         self.register_buffer("outward", axes * own[:, None])
-        self.register_buffer("spread", (noise / total).log())
-        self.refine = _refiner(self.shape)
 
     def encode(self, x: Tensor) -> Tensor:
         """The mean of the latents of x: [B, dim]."""
@@ -144,62 +134,4 @@ class VAE(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         """What the generator draws, near [0, 1]: [B, *shape]."""
-        rough = (w @ self.outward + self.mean).reshape(-1, *self.shape)
-        finer: Tensor = self.refine(rough)
-        return rough + (finer[:, :, : self.shape[1], : self.shape[2]] if rough.dim() == 4 else finer)
-
-    def loss(self, x: Tensor, noise: Tensor) -> Tensor:
-        """pixels / 2 log(error) + KL, in nats a pixel, with noise [B, dim]: the variance of the pixels is their own
-        mean squared error, the best there is."""
-        mean = self.encode(x)
-        error: Tensor = (self(mean + noise * (self.spread / 2).exp()) - x).square().mean()
-        divergence = (mean.square() + self.spread.exp() - 1 - self.spread).sum(1).mean() / 2
-        total: Tensor = error.clamp_min(1e-6).log() / 2 + divergence / x[0].numel()
-        return total
-
-
-def _refiner(shape: tuple[int, ...]) -> nn.Module:
-    """A network from inputs [B, *shape] to what is added to them, at first nothing. Of pictures it sees patches of four
-    by four, and its own pictures have sides that are multiples of four."""
-    if len(shape) == 3:
-        patch = 16 * shape[0]
-        last: nn.Module = nn.Conv2d(WIDTH, patch, 3, padding=1)
-        whole = nn.ZeroPad2d((0, -shape[2] % 4, 0, -shape[1] % 4))
-        first = nn.Conv2d(patch, WIDTH, 3, padding=1)
-        layers = [whole, nn.PixelUnshuffle(4), first, nn.ReLU(), last, nn.PixelShuffle(4)]
-    else:
-        last = nn.Linear(256, shape[0])
-        layers = [nn.Linear(shape[0], 256), nn.ReLU(), last]
-    for parameter in last.parameters():
-        nn.init.zeros_(parameter)
-    return nn.Sequential(*layers)
-
-
-def trained(x: Tensor, held: Tensor, *, dim: int, effort: Effort, seed: int, device: torch.device | str = "cpu") -> VAE:
-    """A generator of inputs like x [N, *input], at its best epoch on those held out [M, *input]."""
-    epochs, patience = effort.attack_schedule("reconstruct", len(x))
-    order, noise = np.random.default_rng([seed, 9]), torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        vae = VAE(x, dim, seed).to(device)
-
-    def error() -> float:
-        return float((predict(lambda part: vae(vae.encode(part)).clamp(0, 1), held, device) - held).square().mean())
-
-    optimizer = torch.optim.Adam(vae.parameters(), lr=RATE)
-    best, best_at, best_state = error(), 0, copy.deepcopy(vae.state_dict())
-    with channels_last(vae):
-        for epoch in range(1, epochs + 1):
-            for rows in batches(len(x), effort.batch, order):
-                sample = torch.randn(len(rows), len(vae.spread), generator=noise)
-                loss = vae.loss(x[rows].to(device), sample.to(device))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            current = error()
-            if current < best:
-                best, best_at, best_state = current, epoch, copy.deepcopy(vae.state_dict())
-            elif epoch - best_at >= patience:
-                break
-    vae.load_state_dict(best_state)
-    return vae.requires_grad_(False)
+        return (w @ self.outward + self.mean).reshape(-1, *self.shape)

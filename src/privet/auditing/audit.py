@@ -52,9 +52,11 @@ def attack(
     device: torch.device | str = "cpu",
     report: Report = None,
     clock: Callable[[], float] | None = None,
+    judge: Callable[[str, Tensor, Array], dict[str, Array]] | None = None,
 ) -> Evidence:
     """Run every attack against every hidden attribute and against the input itself, costly attacks last: they begin
-    where the best decoder has come to, and are asked about some people only. `clock` counts the seconds of each."""
+    where the best decoder has come to, and are asked about some people only. `clock` counts the seconds of each;
+    `judge` looks at what each has rebuilt of which victims."""
     evidence = Evidence()
     plan = [
         (name, a, goal)
@@ -87,6 +89,7 @@ def attack(
             said[goal].append(_Said(name, scores.get("accuracy", 0.0), outcome, known.known_val))
         else:
             evidence.arrays |= pictures.record(name, outcome.victims, corpus.victim.x, people)
+            evidence.arrays |= judge(name, outcome.victims, people) if judge else {}
             own = pictures.scores(outcome.val, known.known_val)
             scores = _on_the_same(own, opened.scores if opened and costly(method) else {}, held)
             if not costly(method) and (opened is None or scores["psnr"] > opened.scores["psnr"].mean()):

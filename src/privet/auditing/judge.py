@@ -15,6 +15,7 @@ from torch import nn
 
 from privet.attack import Probe, Solver
 from privet.auditing import audit, checks, curves, linkage, messages, own, pictures, wire
+from privet.auditing.panel import Panel
 from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat
 from privet.bounds import certificate
@@ -55,14 +56,17 @@ def judge(
     beside: Mapping[str, Array] | None = None,
     report: audit.Report = None,
     clock: Callable[[], float] | None = None,
+    panel: Panel | None = None,
 ) -> Judgment:
     """Attack what was observed and tabulate it. The `reference` of a study carries its floors and, `calibrated`, the
     calibration of the attacks (with the first `stage` of the network, where it is at hand); `beside` are predictions
-    that were made elsewhere; `clock` counts the seconds of each attack."""
+    that were made elsewhere; `clock` counts the seconds of each attack;
+    the `panel` judges what they rebuild."""
     threat, attacks, effort, seed, device = rules.threat, rules.attacks, rules.effort, rules.seed, rules.device
     evidence = audit.attack(
-        observed, corpus, threat, attacks, effort=effort, seed=seed, device=device, report=report, clock=clock
-    )
+        observed, corpus, threat, attacks, effort=effort, seed=seed, device=device, report=report, clock=clock,
+        judge=panel.of if panel else None,
+    )  # fmt: skip
     evidence.arrays |= beside or {}
     evidence.arrays |= linkage.link(observed, corpus, seed)
     masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed, device=device)
@@ -81,6 +85,7 @@ def judge(
     calibration: list[checks.Check] = []
     if reference:
         evidence.arrays |= audit.reference(observed, corpus, threat, seed).arrays
+        evidence.arrays |= panel.reference() if panel else {}
         if calibrated:
             if report:
                 report("calibrating the attacks", 0, 1)

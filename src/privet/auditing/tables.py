@@ -14,7 +14,7 @@ from privet.auditing.estimate import weights
 from privet.data.corpus import Corpus
 from privet.payload import Array
 
-TARGET = "(target)"
+TARGET, JUDGED = "(target)", "(judged)"
 OWN = ("cotrained", "mask")  # adversaries that only some defenses have
 
 
@@ -22,7 +22,8 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array | None, replicat
     """`table/GOAL/ATTACK/METRIC` for attacks, `table/GOAL/floor:NAME/METRIC` for floors,
     `table/(target)/answer/accuracy` for utility where answers and target are known, `table/GOAL/mask:NAME/METRIC` for
     an attack on the choice of values alone, `table/GOAL/cotrained:NAME/METRIC` for the adversary that a defense was
-    trained beside, `table/GOAL/curve:NAME@PEOPLE/METRIC` for an attack that learned from fewer people."""
+    trained beside, `table/GOAL/curve:NAME@PEOPLE/METRIC` for an attack that learned from fewer people,
+    `table/(judged)/NAME/QUESTION` for what judges say of rebuilt pictures."""
     victim = corpus.victim
     everybody = weights(victim.groups, replicates, seed=0)
     known = victim.y >= 0
@@ -40,13 +41,14 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array | None, replicat
             wanted = {"accuracy": metrics.accuracy} if kind == "curve" else metrics.METRICS
             for metric, function in wanted.items():
                 tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], own)
-        elif kind in ("score", "floor", "curve"):
-            name = rest[1] if kind == "score" else f"{kind}:{rest[1]}"
+        elif kind in ("score", "floor", "curve", "judged"):
+            goal = JUDGED if kind == "judged" else "input"
+            name = rest[1] if kind in ("score", "judged") else f"{kind}:{rest[1]}"
             scored = np.isfinite(value)  # a costly attack is asked about some people only
             rows = everybody[:, scored]  # the same draws of the same people, so that tables stay paired
             if not rows.any(1).all():
                 rows = weights(victim.groups[scored], replicates, seed=0)
-            tables[f"table/input/{name}/{rest[2]}"] = _share(value[scored], rows)
+            tables[f"table/{goal}/{name}/{rest[2]}"] = _share(value[scored], rows)
     return tables
 
 

@@ -98,6 +98,13 @@ def audit(
         bool,
         typer.Option("--curves", help="the strongest attacks again with fewer people: would more help?"),
     ] = False,
+    judges: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of networks to judge rebuilt pictures, beside our own: "
+            "vgg19_normalised_to_conv3_1.safetensors, faceapi_age_gender.safetensors"
+        ),
+    ] = None,
     on_bad: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +149,7 @@ def audit(
             data, model, target=target, hidden=hidden, defenses=defense, at=at, weights=weights, freeze=freeze,
             attacks=attack, threat=threat, side=side, effort=effort, seeds=seeds, resize=resize, aux=aux,
             victims=victims, group=group, limit=limit, on_bad=on_bad, top=top, dependence=dependence, training=training,
-            curves=curves,
+            curves=curves, judges=judges,
             payloads=payloads, payload_columns=payload_columns, bundle=bundle, device=device, jobs=jobs, out=out,
             max_minutes=max_minutes, any_version=any_version,
             listen=screen.listen, announce=announce, loading=screen.loading,

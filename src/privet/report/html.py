@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from privet import run
-from privet.report import by_group, ceilings, efforts, evidence, figures, pages, sections, sentences
+from privet.report import by_group, ceilings, efforts, evidence, figures, opinions, pages, sections, sentences
 from privet.report.results import Results
 from privet.report.view import View
 
@@ -32,6 +32,7 @@ def render(results: Results) -> str:
         ceilings=ceilings.ceilings(view),
         errors=ceilings.errors(view),
         pictures=sections.pictures(view),
+        opinions=opinions.opinions(view),
         costs=sections.costs(view),
         calibrations=evidence.calibrations(view),
         floors=evidence.floors(view),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from privet.auditing.checks import Check
 from privet.auditing.estimate import Estimate
 from privet.report.groups import Analysis
+from privet.report.judged import Judged
 from privet.report.persons import Linked, Many
 from privet.report.spending import Curve, Purse
 
@@ -48,6 +49,7 @@ class Row:
     certified: float | None = None  # no attacker exceeds it: only for payloads of a few bits, accuracy and balanced
     advantage: Estimate | None = None  # value - floor, paired over victims and seeds; not a key of the JSON object
     groups: Analysis | None = None  # group by group, where this row is the headline of accuracy
+    judged: tuple[Judged, ...] = ()  # what judges say of the pictures that this attack rebuilt, where this row is PSNR
 
     def json(self) -> dict[str, Any]:
         """One object as `--json` prints it."""

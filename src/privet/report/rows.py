@@ -15,6 +15,7 @@ from privet.metrics import collapsed
 from privet.payload import Array
 from privet.report.bounds import bounds
 from privet.report.groups import Analysis, analyses
+from privet.report.judged import judged
 from privet.report.persons import linked, many
 from privet.report.results import Bound, Results, Row
 from privet.report.runs import INPUT, Runs
@@ -125,6 +126,7 @@ def _rows(
                 certified=certified.get((goal, metric)),
                 advantage=advantage,
                 groups=by_group.get((goal, metric)) if is_head else None,
+                judged=judged(runs, defense, attack) if (goal, metric) == (INPUT, "psnr") else (),
             )
 
 

@@ -25,7 +25,7 @@ NAMES = {
 }
 RATES = {"accuracy", "balanced_accuracy", "coverage_at_95_precision", "tpr_at_1_fpr", "tpr_at_tenth_fpr"}
 UNITS = {"psnr": f"{NBSP}dB", "bits": f"{NBSP}bits"} | dict.fromkeys(RATES, f"{NBSP}%")
-DIGITS = {"psnr": 1} | dict.fromkeys(RATES, 1)
+DIGITS = {"psnr": 1, "years": 1} | dict.fromkeys(RATES, 1)
 
 
 def metric_name(metric: str) -> str:

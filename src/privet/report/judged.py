@@ -1,0 +1,64 @@
+"""What judges say of rebuilt pictures: each answer beside that about the originals and what needs no payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from privet.auditing.estimate import Estimate
+from privet.auditing.panel import FLOOR, ORIGINAL
+from privet.auditing.tables import JUDGED
+from privet.report.runs import Cell, Runs
+
+ORDER = ("attribute", "found", "distance", "faces")
+RATES = ("attribute", "found", "faces:verdict", "faces:gender")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One question about the pictures that an attack rebuilt.
+
+    `attribute:A`: how often the judge reads A off them correctly. `found:judge`, `found:pixels`: how often a picture is
+    nearest to its own original in a random gallery of 100. `distance:judge`, `distance:vgg19`: of features, 0 for the
+    same. `faces:verdict`, `faces:gender`, `faces:years`: a network for faces agrees with what it says of the original,
+    is right, misses the original's age by. `original`: the same asked of the originals, None where that says nothing.
+    """
+
+    question: str
+    value: Estimate
+    original: Estimate | None
+    floor: Estimate
+
+
+def judged(runs: Runs, defense: str, attack: str) -> tuple[Judged, ...]:
+    """Every question that all seeds of a defense have an answer to; none for tables and for older runs."""
+    prefix, found = f"table/{JUDGED}/{attack}/", []
+    for key in runs.of(defense)[0].arrays:
+        if key.startswith(prefix):
+            question = key.removeprefix(prefix)
+            value, floor = (
+                _cell(runs, d, n, question, defense) for d, n in ((defense, attack), (runs.reference, FLOOR))
+            )
+            original = (
+                _cell(runs, runs.reference, ORIGINAL, question, defense) if _asked_of_originals(question) else None
+            )
+            if value and floor:
+                found.append(Judged(question, value, original, floor))
+    return tuple(sorted(found, key=lambda one: ORDER.index(one.question.partition(":")[0])))
+
+
+def _asked_of_originals(question: str) -> bool:
+    return question.startswith("attribute:") or question == "faces:gender"
+
+
+def _cell(runs: Runs, defense: str, name: str, question: str, like: str) -> Estimate | None:
+    seeds = [s for s in runs.seeds if (like, s) in runs.runs and (defense, s) in runs.runs]
+    key = f"table/{JUDGED}/{name}/{question}"
+    if not all(key in runs.runs[defense, s].arrays for s in seeds):
+        return None
+    arrays = runs.runs[defense, seeds[0]].arrays
+    scored = np.isfinite(arrays[f"judged/input/{name}/{question}"])
+    groups = len(np.unique(arrays["victim/groups"][scored]))
+    metric = "accuracy" if question.startswith(RATES) else "distance"
+    return Cell([runs.runs[defense, s].arrays[key] for s in seeds], metric, int(scored.sum()), groups).estimate()
