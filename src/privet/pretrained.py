@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privet import models
-from privet.errors import ModelError, unknown
+from privet.errors import ModelError
 
 SIDE, LEAST = 112, 8  # pixels: of faces, and of what can be reflected three times
 MEAN = (122.782, 117.001, 104.298)  # of face-api.js, RGB in 0..255
@@ -162,14 +162,11 @@ KNOWN: dict[str, Callable[[], nn.Module]] = {"vgg19_normalised_to_conv3_1": VggH
 
 
 def files(folder: str | Path) -> dict[str, Path]:
-    """The networks in a folder, by name; `ModelError` where there is none, or one that is not known."""
-    found = {path.stem: path for path in sorted(Path(folder).glob("*.safetensors"))}
+    """The judges in a folder, by name, whatever else is there; `ModelError` where there is none."""
+    found = {name: path for name in sorted(KNOWN) if (path := Path(folder) / f"{name}.safetensors").is_file()}
     if not found:
         known = " and ".join(f"{name}.safetensors" for name in KNOWN)
         raise ModelError(f"the folder of judges {str(folder)!r} holds none; put {known} there, or one of them")
-    for name in found:
-        if name not in KNOWN:
-            raise ModelError(f"{unknown('judge', name, KNOWN)}; take {found[name].name} out of {str(folder)!r}")
     return found
 
 
