@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from privet import models
-from privet.nets import Decoder, mlp, reheaded
+from privet.nets import Decoder, Scale, mlp, reheaded
 from privet.split import split
 
 
@@ -71,3 +71,13 @@ def test_a_hidden_layer_as_wide_as_the_answer_is_not_taken_for_the_head() -> Non
     server = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
     fresh = reheaded(server, torch.rand(3, 4), 5)
     assert [m.out_features for m in fresh.modules() if isinstance(m, nn.Linear)] == [2, 5]
+
+
+def test_columns_are_standardized_in_any_unit() -> None:
+    """A payload in small units says what it says; a column that never moves is nothing, however large."""
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    for unit in (1.0, 5e-7, 1e6):
+        rows = torch.cat([x * unit, torch.full((200, 1), 7.0 * unit)], 1)
+        standard = Scale.of(rows)(rows)
+        torch.testing.assert_close(standard[:, :3].std(0), torch.ones(3), rtol=1e-3, atol=1e-3)
+        assert not standard[:, 3].any()

@@ -37,11 +37,13 @@ class View:
     architecture. Of somebody who was seen several times it is the mean over the payloads. `masks` counts the first
     columns of `flat` that only say which values came (0 where all travel, or where bits are all that travels).
     `hidden` [N, A] is what stands in front of the server's linear layers, side by side, where its weights are known.
+    `came` [N, *shape] says which values of z' came, until several payloads of one input have become one view.
 
     `match` runs candidates [N, *input] through the edge half and the obfuscator, for whoever knows both: what they say
     and what a payload said, [N, ...] each, equal where the candidate was the input (`Obfuscator.match`), differentiable
     in the candidates. `seen` are the payloads to match, one for each time that somebody was seen. `drawn` [N, *input]
-    is what the adversary's own decoder has made of these people before.
+    is what the adversary's own decoder has made of these people before, and
+    `mistakes` [M, *input] what it missed (input minus drawing) of other people of aux_val.
     """
 
     flat: Tensor
@@ -52,6 +54,8 @@ class View:
     seen: tuple[Fields, ...] = ()
     drawn: Tensor | None = None
     hidden: Tensor | None = None
+    came: Tensor | None = None
+    mistakes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.flat)

@@ -112,6 +112,11 @@ class Masked(Obfuscator):
         """The channels that travelled, whatever this z would have kept."""
         return self.prune(z, (tensors[0] > 0.5).to(z.dtype)), self.decode(*tensors)
 
+    def came(self, *tensors: Tensor) -> Tensor | None:
+        """The channels of the mask."""
+        ones = torch.ones(len(tensors[0]), *self.shape, device=tensors[0].device)
+        return self.prune(ones, (tensors[0] > 0.5).to(ones.dtype))
+
     def _spread(self, index: Tensor) -> Tensor:
         size = (self.keep if i == self.axis else n for i, n in enumerate(self.shape))
         return along(index, self.axis, len(self.shape)).expand(-1, *size)
@@ -141,6 +146,10 @@ class MaskedTokens(Masked):
     def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """No mask travels: the tokens that this z would have kept stand against those seen."""
         return Obfuscator.match(self, z, *tensors)
+
+    def came(self, *tensors: Tensor) -> Tensor | None:
+        """Nothing says which."""
+        return None
 
 
 class FixedChannels(Obfuscator):

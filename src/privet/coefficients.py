@@ -126,7 +126,7 @@ class Codec(nn.Module):
 
     def match(self, alpha: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """As `Obfuscator.match`, in coefficients [B, k P]."""
-        silent = [torch.zeros(len(alpha), *noise.shape, device=alpha.device) for noise in self.noise]
+        silent = [torch.full((len(alpha), *noise.shape), noise.middle, device=alpha.device) for noise in self.noise]
         return self.decode(*self.encode(alpha, *silent)), self.decode(*tensors)
 
 

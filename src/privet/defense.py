@@ -24,6 +24,7 @@ from privet.train import Effort
 
 Progress = Callable[[int, int], None] | None
 FOLDER = "privet.defenses"
+EXPECTED = 4  # pairs of draws of a first link, for what it does on average
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,15 @@ class Obfuscator(nn.Module):
     def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """What a candidate z [B, *shape] says and what the payload seen says: two tensors [B, ...] that agree where z
         was the sender's, up to rounding and noise, the first of them differentiable in z. What an adversary who knows
-        this obfuscator minimizes; choices that travel are held as they were seen, noise as if there were none.
+        this obfuscator minimizes; choices that travel are held as they were seen, noise stands at its median.
         """
-        silent = [torch.zeros(len(z), *noise.shape, device=z.device) for noise in self.noise]
+        silent = [torch.full((len(z), *noise.shape), noise.middle, device=z.device) for noise in self.noise]
         return self.decode(*self.encode(z, *silent)), self.decode(*tensors)
+
+    def came(self, *tensors: Tensor) -> Tensor | None:
+        """Which values of z' came, [B, *shape] of 0 and 1 or what broadcasts to it; None where all do. Who sees several
+        payloads of one input takes the mean over those in which a value came."""
+        return None
 
     def forward(self, z: Tensor, *noise: Tensor) -> Tensor:
         """z' without the cast to the wire's dtype: what training goes through."""
@@ -215,9 +221,18 @@ class ChainedObfuscator(Obfuscator):
     def decode(self, *tensors: Tensor) -> Tensor:
         return self.last.decode(*tensors)
 
+    def came(self, *tensors: Tensor) -> Tensor | None:
+        return self.last.came(*tensors)
+
     def match(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        silent = [torch.zeros(len(z), *noise.shape, device=z.device) for noise in self.first.noise]
-        return self.last.match(self.first(z, *silent), *tensors)
+        """What the first link makes of z on average stands before the last one."""
+        generator, emitted = np.random.default_rng(0), []
+        for _ in range(EXPECTED if self.first.noise else 1):
+            drawn = [n.draw(len(z), generator) for n in self.first.noise]
+            mirrored = [2 * n.middle - values for n, values in zip(self.first.noise, drawn, strict=True)]
+            for noise in (drawn, mirrored) if drawn else ((),):  # whatever enters linearly cancels
+                emitted.append(self.first(z, *(torch.as_tensor(values, device=z.device) for values in noise)))
+        return self.last.match(torch.stack(emitted).mean(0), *tensors)
 
 
 @dataclass(frozen=True)

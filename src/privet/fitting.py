@@ -96,7 +96,7 @@ def _train(
             ]
         current = sum(sums) / max(1, len(lesson.known_val))
         tick(epoch)
-        if current < best - 1e-5:
+        if current < best - min(1e-5, 1e-3 * abs(current)):
             best, best_at, best_state = current, epoch, copy.deepcopy(network.state_dict())
         elif epoch - best_at >= course.patience:
             break

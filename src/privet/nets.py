@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TELLING = 8.0
+STILL = 1e-6  # of its largest value: a column that deviates by less is constant
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, dropout: float = 0.2) -> nn.Sequential:
@@ -68,9 +69,9 @@ class Scale:
     def of(cls, features: Tensor, labels: Tensor | None = None) -> Scale:
         """Learn from features [N, ...] and, where they are [N, P], from labels [N]."""
         deviation = features.std(0) if len(features) > 1 else torch.zeros_like(features[0])
-        moving = deviation > 1e-6
+        moving = deviation > STILL * features.abs().amax(0)
         if labels is not None and features.dim() == 2 and int(moving.sum()) > 1:
-            ratio = _between(features, labels) / (deviation**2).clamp_min(1e-12)
+            ratio = _between(features, labels) / (deviation**2).clamp_min(1e-30)
             ratio = (ratio / (1 - ratio).clamp_min(1e-6)).masked_fill(~moving, 0)
             telling = (ratio / ratio[moving].median().clamp_min(1e-9)).sqrt().clamp(1, TELLING)
             deviation = deviation / telling

@@ -89,6 +89,11 @@ class Noise:
         if self.per not in ("sample", "batch"):
             raise PayloadError(f"noise {self.name!r} is drawn per 'sample' or per 'batch', got {self.per!r}")
 
+    @property
+    def middle(self) -> float:
+        """The median of the law: what stands for noise that is not there."""
+        return 0.5 if self.law == "uniform" else 0.0
+
     def draw(self, batch: int, generator: np.random.Generator) -> Array:
         """Float32 noise of shape [batch, *shape] ([1, *shape] where a batch shares it)."""
         size = (batch if self.per == "sample" else 1, *self.shape)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from privet.attack import View
+from privet.nets import Scale
 
 TOGETHER = 32  # people whose inputs are looked for at once
 TRIED = 8  # people of aux_val on whom plans are compared
@@ -103,7 +104,7 @@ def lowest(ends: Sequence[End]) -> Tensor:
 
 def nearest(view: View, train: View, x: Tensor) -> Tensor:
     """The input x [M, *input] of the person in aux whose payload is nearest: [N, *input]."""
-    scale = train.flat.std(0).clamp_min(1e-6)
+    scale = Scale.of(train.flat).deviation  # infinite where a column is constant
     return x[torch.cdist(view.flat / scale, train.flat / scale).argmin(1)]
 
 
@@ -114,7 +115,8 @@ def in_groups(view: View, look: Callable[[View, int], Tensor]) -> Tensor:
 
 
 def choose(plans: Sequence[P], look: Callable[[View, P], Tensor], val: View, s_val: Tensor) -> P:
-    """The plan with the least squared error on the first people of aux_val."""
-    few = val.rows(torch.arange(min(len(val), TRIED)))
-    errors = [float((look(few, plan) - s_val[: len(few)]).square().mean()) for plan in plans]
+    """The plan with the least squared error on some people of aux_val, evenly spaced."""
+    spaced = torch.linspace(0, len(val) - 1, min(len(val), TRIED)).long()
+    few, known = val.rows(spaced), s_val[spaced]
+    errors = [float((look(few, plan) - known).square().mean()) for plan in plans]
     return plans[errors.index(min(errors))]

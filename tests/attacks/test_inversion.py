@@ -16,7 +16,7 @@ from privet.auditing.pictures import asked, shown
 from privet.auditing.threat import Threat
 from privet.auditing.wire import Wire
 from privet.defense import parse
-from privet.searching import objective, total_variation
+from privet.searching import nearest, objective, total_variation
 from studies import SMALL
 from tiny import SHAPE, conv_split, corpus, pictures
 
@@ -144,3 +144,10 @@ def test_the_edge_is_left_as_it_was() -> None:
     descend(view, torch.full_like(x, 0.5), PLAIN, 20)
     assert all(torch.equal(v, before[k]) for k, v in edge.state_dict().items())
     assert all(p.grad is None for p in edge.parameters())
+
+
+def test_the_nearest_is_not_decided_by_a_column_that_aux_never_moves() -> None:
+    x = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
+    train = View(torch.cat([x, torch.zeros(6, 1)], 1))
+    victims = View(torch.cat([x.flip(0) + 0.001, torch.full((6, 1), 0.3)], 1))
+    torch.testing.assert_close(nearest(victims, train, x), x.flip(0))

@@ -20,12 +20,15 @@ from privet.auditing.tables import tabulate
 from privet.auditing.threat import Threat
 from privet.channels import Masked
 from privet.data.corpus import Corpus
-from privet.defense import Defended
+from privet.defense import Defended, parse
 from privet.defenses.gaussian import Gaussian
 from privet.errors import DataError
 from privet.metrics import METRICS
 from privet.payload import Payload
+from privet.train import inputs
 from studies import SMALL, halves, people, undefended
+from tiny import conv_split
+from tiny import corpus as tiny_corpus
 
 SERVER = Threat.named("server")
 
@@ -198,3 +201,32 @@ def test_tables_start_with_the_statistic_itself() -> None:
 def test_shown_victims_do_not_depend_on_scores() -> None:
     assert shown(100) == [0, 14, 28, 42, 56, 70, 84, 99]
     assert shown(3) == [0, 1, 2]
+
+
+def test_few_victims_are_scored_by_what_is_gained_on_them() -> None:
+    """Ten victims; the three whom a costly attack was asked about are easy ones, 3 dB above the rest for the decoder,
+    and it gains 1 dB there: its figure is the decoder's over everybody and 1 dB."""
+    corpus = people(victim=10)
+    everybody = np.full(10, 20.0)
+    asked = np.array([1, 4, 7])
+    everybody[asked] = 23.0
+    few = np.full(10, np.nan)
+    few[asked] = 24.0
+    evidence = Evidence({"score/input/decoder/psnr": everybody, "score/input/search/psnr": few})
+    evidence.logs["input/search"] = {"asked": 3, "beside": "decoder"}
+    table = tabulate(evidence, corpus, None, 20)["table/input/search/psnr"]
+    assert table[0] == pytest.approx(everybody.mean() + 1)
+    evidence.logs["input/search"] = {"asked": 3, "beside": None}
+    assert tabulate(evidence, corpus, None, 20)["table/input/search/psnr"][0] == pytest.approx(24)
+
+
+def test_several_payloads_are_averaged_over_those_in_which_a_value_came() -> None:
+    """Two of four values travel at a time; from 30 payloads z' is known exactly, and not as a half of itself."""
+    corpus, threat = tiny_corpus(), replace(Threat.named("repeated"), queries=30)
+    defended = parse("random_channels:ratio=0.5").fit(conv_split(), corpus, effort=SMALL, seed=0)
+    view = wire.observe(defended, corpus, threat, 0).victims
+    with torch.no_grad():
+        z = defended.split.edge.eval()(inputs(corpus.victim.x))
+    assert view.z is not None
+    torch.testing.assert_close(view.z, z, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(view.flat[:, view.masks : view.masks + z[0].numel()], view.z.flatten(1))

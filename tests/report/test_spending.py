@@ -80,3 +80,14 @@ def test_a_law_that_fails_foretells_nothing() -> None:
 
 def test_too_few_sizes_are_no_curve() -> None:
     assert spending.learned(runs({"mlp_probe": (0.9, 0.8, 1.0)}, {100: 0.5, 200: 0.6, 400: 0.7})) == ()
+
+
+def test_a_law_that_nobody_could_refute_is_not_believed() -> None:
+    """On average it meets the largest size, but the miss is known to no better than twenty points."""
+    truth = {n: 0.9 - 2.0 * n**-0.5 for n in SIZES}
+    loose = runs({"mlp_probe": (0.9, 0.8, 1.0)}, truth)
+    (run,) = loose.runs.values()
+    run.arrays["table/race/curve:mlp_probe@800/accuracy"][1:] += np.random.default_rng(1).normal(0, 0.1, 40)
+    (curve,) = spending.learned(loose)
+    assert abs(curve.missed.mean) < 1e-6
+    assert curve.ahead is None

@@ -21,6 +21,7 @@ from sklearn.feature_selection import f_classif
 from torch import Tensor
 
 from privet.attack import Goal, Need, Posterior, View
+from privet.nets import STILL
 from privet.train import Effort
 
 Floats = npt.NDArray[np.float32]
@@ -48,7 +49,11 @@ class BoostedTrees:
             return lambda view: torch.nn.functional.one_hot(torch.full((len(view),), int(present[0])), classes).float()
         chosen = self._chooser(train.flat.numpy(), labels, seed)
         trees = HistGradientBoostingClassifier(
-            max_iter=min(150, 2 * effort.attack_epochs), learning_rate=0.1, max_leaf_nodes=15, random_state=seed
+            max_iter=min(150, 2 * effort.attack_epochs),
+            learning_rate=0.1,
+            max_leaf_nodes=15,
+            random_state=seed,
+            early_stopping=False,
         )
         trees.fit(chosen(train.flat.numpy()), labels)
         known = np.isin(held, present)
@@ -67,12 +72,13 @@ class BoostedTrees:
     def _chooser(self, raw: Floats, labels: Ints, seed: int) -> Callable[[Floats], Floats]:
         """Standardize, and where there are too many columns keep the principal components and the best single ones."""
         deviation = raw.std(0)
-        mean, scale = raw.mean(0), np.where(deviation > 1e-6, deviation, np.float32(np.inf))
+        moves = deviation > STILL * np.abs(raw).max(0)
+        mean, scale = raw.mean(0), np.where(moves, deviation, np.float32(np.inf))
         if raw.shape[1] <= self.components + self.columns:
             return lambda flat: (flat - mean) / scale
         standard = (raw - mean) / scale
         pca = PCA(min(self.components, len(raw)), svd_solver="randomized", random_state=seed).fit(standard)
-        moving = np.flatnonzero(deviation > 1e-6)
+        moving = np.flatnonzero(moves)
         # A column that is constant within every value has no variance left to divide by: its score is infinite, or
         # hugely negative by rounding, and either way the best there is.
         with np.errstate(divide="ignore", invalid="ignore"):

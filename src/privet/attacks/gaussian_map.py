@@ -9,7 +9,7 @@ has come to, again and again (`privet.gauss_newton`).
 
 C is fitted on aux: principal components, and behind them a diagonal, of pictures in the basis of the cosine transform,
 where neighbors that look alike are few coefficients. Two priors: mu is the mean input of aux, or mu is what the decoder
-of the same audit has drawn and C is fitted on its errors on aux_val.
+of the same audit has drawn and C is fitted on its errors on people of aux_val on whom nothing is chosen.
 
 Deviations: the noise s, in units of the payload's deviation, and the prior are chosen on aux_val; inputs are clipped to
 [0, 1] behind the last step.
@@ -29,6 +29,7 @@ from privet.searching import choose
 from privet.train import Effort
 
 TOGETHER = 64  # people whose inputs are looked for at once
+FEWEST = 16  # people whose errors make a prior
 STEPS = 10  # of conjugate gradients for each linearization
 LINEARIZED = 50  # steps of effort for each of them
 
@@ -60,7 +61,7 @@ class GaussianMap:
     ) -> Posterior:  # fmt: skip
         """Fit the priors, and choose the plan on aux_val."""
         prior = Prior.of(s, seed)
-        near = prior if val.drawn is None else prior.again(s_val - val.drawn)
+        near = prior if val.mistakes is None or len(val.mistakes) < FEWEST else prior.again(val.mistakes)
         unit = deviation(val, s_val)
 
         def found(view: View, plan: Plan) -> Tensor:

@@ -46,6 +46,7 @@ class KernelProbe:
         present = np.unique(s.numpy())
         if len(present) < 2:
             return lambda view: F.one_hot(torch.full((len(view),), int(present[0])), classes).float()
+        learned = torch.isin(s_val, s)  # a value that nobody in aux_train has decides nothing
         few = torch.from_numpy(some(np.arange(len(s)), self.people, seed))
         scale = Scale.of(train.flat, s)
         rows = scale(train.flat[few]).numpy()
@@ -69,9 +70,9 @@ class KernelProbe:
         best: tuple[float, SVC, float] | None = None
         for c, gamma in GRID[: 1 + effort.grid]:
             machine = SVC(C=c, gamma=gamma * unit, decision_function_shape="ovr").fit(points, s[few].numpy())
-            held = votes(machine, val)
+            held = votes(machine, val)[learned]
             for temperature in TEMPERATURES:
-                loss = float(F.cross_entropy(held / temperature, s_val)) if len(s_val) else 0.0
+                loss = float(F.cross_entropy(held / temperature, s_val[learned])) if learned.any() else 0.0
                 if best is None or loss < best[0]:
                     best = loss, machine, temperature
         assert best is not None

@@ -56,7 +56,7 @@ class RefinedDecoder:
         drawn, draw = folded(train, s, val, s_val, effort=effort, seed=seed, device=device)
         prior = Prior.of(s, seed).again(s - drawn)
         unit, guess = deviation(val, s_val), draw(val)
-        few = torch.arange(min(len(val), TRIED))
+        few = torch.linspace(0, len(val) - 1, min(len(val), TRIED)).long()
 
         def search(view: View, x: Tensor, noise: float) -> Tensor:
             rows = torch.split(torch.arange(len(view)), TOGETHER)

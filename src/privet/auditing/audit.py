@@ -75,14 +75,18 @@ def attack(
             people, held = pictures.asked(len(victims), effort.asked), pictures.asked(len(held), effort.asked)
             val = known.val
             if opened:
-                val, victims = replace(val, drawn=opened.val), replace(victims, drawn=opened.victims)
+                others = np.setdiff1d(np.arange(len(val)), held)
+                val = replace(val, drawn=opened.val, mistakes=(known.known_val - opened.val)[torch.from_numpy(others)])
+                victims = replace(victims, drawn=opened.victims)
             rows = torch.from_numpy(held)
             known = replace(known, val=val.rows(rows), known_val=known.known_val[rows])
             victims = victims.rows(torch.from_numpy(people))
         started = clock() if clock else 0.0
         outcome = battery.run(method, known, victims, effort=effort, seed=seed, device=device)
         evidence.seconds |= {f"{goal}/{name}": clock() - started} if clock else {}
-        evidence.logs[f"{goal}/{name}"] = outcome.log | ({"asked": len(people)} if costly(method) else {})
+        evidence.logs[f"{goal}/{name}"] = outcome.log | (
+            {"asked": len(people), "beside": opened.name if opened else None} if costly(method) else {}
+        )
         if method.goal == "attribute":
             evidence.arrays[f"posterior/{goal}/{name}"] = outcome.victims.numpy()
             scores = attribute_scores(outcome.val.numpy(), known.known_val.numpy())
@@ -93,7 +97,7 @@ def attack(
             own = pictures.scores(outcome.val, known.known_val)
             scores = _on_the_same(own, opened.scores if opened and costly(method) else {}, held)
             if not costly(method) and (opened is None or scores["psnr"] > opened.scores["psnr"].mean()):
-                opened = _Drawn(own, outcome.val, outcome.victims)
+                opened = _Drawn(name, own, outcome.val, outcome.victims)
         evidence.selection.setdefault(goal, {})[name] = scores
     for goal, answers in said.items():
         _vote(evidence, goal, answers)
@@ -104,6 +108,7 @@ def attack(
 class _Drawn:
     """The best reconstructions so far, with their scores on aux_val [N]."""
 
+    name: str
     scores: dict[str, Array]
     val: Tensor
     victims: Tensor

@@ -22,6 +22,7 @@ from sklearn.decomposition import PCA
 from privet.attack import View
 from privet.auditing.wire import Observed
 from privet.data.corpus import Corpus, Ints
+from privet.nets import STILL
 
 Floats = npt.NDArray[np.float64]
 Embed = Callable[[Floats], Floats]
@@ -82,7 +83,7 @@ def _ranks(embed: Embed, view: View, groups: Ints, seed: int) -> tuple[Ints, Int
 def _embedding(name: str, flat: Floats, groups: Ints, seed: int) -> Embed:
     """A map after which the Euclidean distance is the named one."""
     mean, deviation = flat.mean(0), flat.std(0)
-    scale = np.where(deviation > 1e-6, deviation, np.inf)
+    scale = np.where(deviation > STILL * np.abs(flat).max(0), deviation, np.inf)
     if name == "standardized":
         return lambda x: (x - mean) / scale
     if name == "cosine" or len(_several(groups)) < 2 or not np.isfinite(scale).any():

@@ -48,7 +48,14 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array | None, replicat
             rows = everybody[:, scored]  # the same draws of the same people, so that tables stay paired
             if not rows.any(1).all():
                 rows = weights(victim.groups[scored], replicates, seed=0)
-            tables[f"table/{goal}/{name}/{rest[2]}"] = _share(value[scored], rows)
+            table = _share(value[scored], rows)
+            # Few people may be easy or hard ones: what counts is the gain on them over the attack that they were shared
+            # with, which was asked about everybody.
+            beside = evidence.logs.get(f"input/{rest[1]}", {}).get("beside") if kind == "score" else None
+            if beside is not None and not scored.all():
+                other = evidence.arrays[f"score/input/{beside}/{rest[2]}"]
+                table = table + _share(other, everybody) - _share(other[scored], rows)
+            tables[f"table/{goal}/{name}/{rest[2]}"] = table
     return tables
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +27,8 @@ from privet.train import predict
 DRAWS = 12
 FRAME = 256
 COMBINED = 3
+KEPT = 4 << 30  # bytes of drawn payloads that are held
+READ = 1 << 28  # numbers of views that are held, so as not to be made again in each epoch
 NARROW = 1024  # values in front of a linear layer
 
 
@@ -66,10 +68,11 @@ class Wire:
     def read(self, frames: list[bytes], part: Part) -> tuple[View, Array]:
         """What the adversary makes of them, and the answers of the server."""
         knows, kept = self.threat.grants, torch.float16 if self.chunks else torch.float32
-        rows, zs, logits, seen = [], [], [], []
+        rows, zs, logits, seen, came = [], [], [], [], []
         with listening(self.defended.server_half if "architecture" in knows else nn.Identity()) as heard:
             for frame in frames:
                 payload, bits, values, z = self.values(frame)
+                came.append(self.came(payload, z))
                 logits.append(self.defended.server(payload, self.device).float().cpu())
                 columns = [*bits, self.chunks(values) if self.chunks else values]
                 rows.append(torch.cat([*columns, logits[-1]] if "architecture" in knows else columns, 1))
@@ -78,7 +81,9 @@ class Wire:
         flat = torch.cat([torch.cat(rows), self.side(part)] if self.threat.side else rows, 1 if self.threat.side else 0)
         server = (self.defended.template or self.defended.split.server) if "architecture" in knows else None
         hidden = torch.cat([torch.cat(parts) for parts in heard.values()], 1) if heard else None
+        whole = [part for part in came if part is not None]
         view = View(flat, torch.cat(zs) if zs else None, server, self.masks, hidden=hidden)
+        view = replace(view, came=torch.cat(whole) if whole else None)
         if "edge" in knows:
             fields = tuple(torch.cat(parts) for parts in zip(*seen, strict=True))
             view = replace(view, match=self.match, seen=(fields,))
@@ -100,6 +105,13 @@ class Wire:
         if z is not None and bits:
             plain = [z.flatten(1)]
         return payload, bits, torch.cat(plain, 1) if plain else bits[0][:, :0], z
+
+    def came(self, payload: Payload, z: Tensor | None) -> Tensor | None:
+        """Which values of z' came, for whoever sees several payloads of one input."""
+        if z is None or self.threat.queries == 1:
+            return None
+        found = self.defended.obfuscator.came(*self.defended.tensors(payload, self.device))
+        return None if found is None else found.expand(z.shape).cpu()
 
     @property
     def masks(self) -> int:
@@ -149,17 +161,20 @@ class Draws(Sequence[View]):
     frames: list[list[bytes]]
     together: int
     people: Tensor | None = None
+    read: dict[int, View] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.frames) // self.together
 
     def __getitem__(self, index: Any) -> Any:
-        views = [
-            self.wire.read(f, self.part)[0] for f in self.frames[index * self.together : (index + 1) * self.together]
-        ]
-        if not views:
+        frames = self.frames[index * self.together : (index + 1) * self.together]
+        if not frames:
             raise IndexError(index)
-        whole = combined(views)
+        whole = self.read.get(index)
+        if whole is None:
+            whole = combined([self.wire.read(f, self.part)[0] for f in frames])
+            if 2 * whole.flat.numel() * len(self) <= READ:
+                self.read[index] = whole
         return whole if self.people is None else whole.rows(self.people)
 
     def of(self, people: Tensor) -> Draws:
@@ -188,14 +203,23 @@ def listening(server: nn.Module) -> Iterator[dict[nn.Module, list[Tensor]]]:
 
 
 def combined(views: Sequence[View]) -> View:
-    """Several payloads of each person as one view: their mean, in which fresh noise averages out and masks add up."""
+    """Several payloads of each person as one view: the mean of what came, in which fresh noise averages out and choices
+    add up."""
     first = views[0]
     if len(views) == 1:
-        return first
+        return replace(first, came=None)
     z = None if first.z is None else torch.stack([v.z for v in views if v.z is not None]).mean(0)
     hidden = None if first.hidden is None else torch.stack([v.hidden for v in views if v.hidden is not None]).mean(0)
     seen = tuple(payload for view in views for payload in view.seen)
-    return replace(first, flat=torch.stack([v.flat for v in views]).mean(0), z=z, seen=seen, hidden=hidden)
+    flat = torch.stack([v.flat for v in views]).mean(0)
+    if z is not None and first.came is not None:
+        times = torch.stack([v.came for v in views if v.came is not None]).sum(0)
+        total = torch.stack([v.z * v.came for v in views if v.z is not None and v.came is not None]).sum(0)
+        z = torch.where(times > 0, total / times.clamp_min(1), z)
+        start, end = first.masks, first.masks + z[0].numel()
+        if first.masks and first.flat.shape[1] >= end:  # z' as columns stands behind the bits, but for chunks
+            flat[:, start:end] = z.flatten(1)
+    return replace(first, flat=flat, z=z, seen=seen, hidden=hidden, came=None)
 
 
 def observe(
@@ -209,6 +233,8 @@ def observe(
     wire = Wire(defended, corpus, threat, device)
     queries = threat.queries if defended.stochastic else 1
     draws = 1 if not defended.stochastic else DRAWS if queries == 1 else COMBINED * queries
+    held = len(corpus.aux_train) * defended.payload_bytes * queries
+    draws = max(queries, min(draws, queries * (KEPT // max(1, held))))
     saturated = 0
     sent: dict[str, list[list[bytes]]] = {}
     for role, count in {"aux_train": draws, "aux_val": queries, "victim": queries}.items():
