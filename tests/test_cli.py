@@ -274,3 +274,10 @@ def test_a_corrupted_picture_stops_where_told_to(tmp_path: Path, capsys: Capture
     out, err = capsys.readouterr()
     assert "rows_skipped" in json.loads(out.splitlines()[0])["flags"]
     assert re.search(r"\b1\b.*(skipped|could not|left out)", err)
+
+
+def test_curves_of_too_few_people_are_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert privet("audit", "--limit", "150", "--effort", "tiny", "--curves", "--out", out) == 2
+    assert "needs 400 people" in capsys.readouterr().err
+    assert not out.exists()

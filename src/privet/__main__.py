@@ -49,5 +49,19 @@ def _say(problem: Exception) -> int:
     return 2
 
 
+def entry() -> None:
+    """`main` as a program. A refusal ends at once: where a library's threads are just starting, Python's own end may
+    abort."""
+    try:
+        main()
+    except SystemExit as end:
+        if end.code != 2:
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(2)
+
+
 if __name__ == "__main__":
-    main()
+    entry()

@@ -164,6 +164,8 @@ KNOWN: dict[str, Callable[[], nn.Module]] = {"vgg19_normalised_to_conv3_1": VggH
 def files(folder: str | Path) -> dict[str, Path]:
     """The judges in a folder, by name, whatever else is there; `ModelError` where there is none."""
     found = {name: path for name in sorted(KNOWN) if (path := Path(folder) / f"{name}.safetensors").is_file()}
+    if not Path(folder).is_dir():
+        raise ModelError(f"there is no folder of judges at {str(folder)!r}; give one to --judges, or leave it out")
     if not found:
         known = " and ".join(f"{name}.safetensors" for name in KNOWN)
         raise ModelError(f"the folder of judges {str(folder)!r} holds none; put {known} there, or one of them")

@@ -18,6 +18,7 @@ from torch import nn
 from privet import cost, data, experiment, models, run
 from privet import defense as defenses
 from privet.attack import costly
+from privet.auditing import curves
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import CutError, DataError, RunError, SpecError
@@ -191,6 +192,8 @@ def draw_up(study: Study, corpus: Corpus) -> Schedule:
                 f"the side information {attribute!r} is not among the attributes {', '.join(corpus.classes)}"
             )
     _enough(corpus)
+    if study.setting.curves:
+        _enough_for_curves(study, corpus)
     systems = study.systems(corpus)
     trials = [(d, s) for s in range(study.seeds) for d in systems]
     names = {(d, s): study.trial_name(corpus, d, s, calibrated=(d, s) == trials[0]) for d, s in trials}
@@ -214,6 +217,17 @@ def _enough(corpus: Corpus) -> None:
                     f"{least} of "
                     f"2 groups or more: give more data, label more of it, or leave {attribute!r} out"
                 )
+
+
+def _enough_for_curves(study: Study, corpus: Corpus) -> None:
+    threat = Threat.named(study.setting.threat, study.setting.side)
+    labelled = max(int((corpus.aux_train.s[name] >= 0).sum()) for name in corpus.hidden)
+    people = max(min(labelled, threat.labels or labelled), min(len(corpus.aux_train), threat.pairs or labelled))
+    if not curves.sizes(people):
+        raise SpecError(
+            f"--curves needs {curves.LEAST << (curves.FEWEST - 1)} people to learn from, halved down to "
+            f"{curves.LEAST}, and this adversary has {people}; give more data, another --threat, or leave it out"
+        )
 
 
 def command(study: Study, corpus: Corpus) -> str:

@@ -101,7 +101,7 @@ def test_finding_something_in_nothing_fails() -> None:
 
 def test_a_reconstruction_that_draws_nothing_fails() -> None:
     found = calibrated({"black": Black()})
-    assert set(found) == {("identity", "black")}
+    assert set(found) == {("identity", "black"), ("identity", BATTERY)}
     assert not found["identity", "black"].passed
 
 

@@ -86,3 +86,21 @@ def test_the_seed_alone_decides() -> None:
     assert found[0].keys() == found[1].keys()
     for key in found[0]:
         np.testing.assert_array_equal(found[0][key], found[1][key])
+
+
+def test_what_is_known_anyway_links_nobody() -> None:
+    """Persons of two kinds, told by a column of side information behind a constant payload."""
+    observed, data = persons(noise=0.1, constant=True)
+
+    def known(view: View, groups: np.ndarray) -> View:
+        return View(torch.cat([view.flat, torch.from_numpy(groups % 2).float()[:, None]], 1))
+
+    views = zip((observed.train[0], observed.val, observed.victims), ("aux_train", "aux_val", "victim"), strict=True)
+    train, val, victims = (known(v, data.parts[role].groups) for v, role in views)
+    more = replace(observed, train=[train], val=val, victims=victims)
+    areas = []
+    for side in (0, 1):
+        (ranks,) = (v for k, v in linkage.link(more, data, 0, side).items() if k.endswith("/ranks"))
+        areas.append(linkage.auc(ranks))
+    assert areas[0] > 0.65
+    assert areas[1] == pytest.approx(0.5, abs=0.1)

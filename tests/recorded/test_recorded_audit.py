@@ -18,6 +18,7 @@ from privet.attack import FOLDER
 from privet.errors import SpecError, ThreatError
 from privet.experiment import Setting
 from privet.recorded.study import Recording
+from privet.recorded.system import fine
 from privet.schedule import Source
 from recordings import people, write
 from studies import privet as command_line
@@ -186,3 +187,13 @@ def test_a_run_keeps_what_a_report_needs(tmp_path: Path) -> None:
     finished = [run.read(path.parent) for path in folder.glob("runs/*/run.json")]
     assert len(finished) == 2
     assert command_line("report", folder) == 0
+
+
+@pytest.mark.parametrize("base", [np.float64(1.7e9), np.int64(2**62 + 1)], ids=str)
+def test_values_finer_than_float32_resolves_are_told_apart(base: Any) -> None:
+    """What differs by units far from zero is a leak as any other, and not a constant."""
+    told = np.arange(12).reshape(4, 3)
+    payload = base + told.astype(base.dtype)
+    np.testing.assert_array_equal(fine(payload, payload[:1]), (told - told[:1]).astype(np.float32))
+    plain = told.astype(np.float32)
+    assert fine(plain, plain[:1]) is plain

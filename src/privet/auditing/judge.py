@@ -68,7 +68,7 @@ def judge(
         judge=panel.of if panel else None,
     )  # fmt: skip
     evidence.arrays |= beside or {}
-    evidence.arrays |= linkage.link(observed, corpus, seed)
+    evidence.arrays |= linkage.link(observed, corpus, seed, sum(corpus.n_classes(name) for name in threat.side))
     masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed, device=device)
     evidence.arrays |= masks.arrays
     for attribute, scores in masks.selection.items():

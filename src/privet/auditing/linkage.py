@@ -32,18 +32,19 @@ COMPONENTS = 128
 DISTANCES = ("standardized", "cosine", "whitened")
 
 
-def link(observed: Observed, corpus: Corpus, seed: int) -> dict[str, npt.NDArray[np.generic]]:
+def link(observed: Observed, corpus: Corpus, seed: int, side: int = 0) -> dict[str, npt.NDArray[np.generic]]:
     """Ranks [MEETINGS, P] of the right one among P people, by `linkage/DISTANCE/ranks`, and who they are [P],
-    `linkage/DISTANCE/people`; empty where the data know no persons, or too few with two payloads."""
+    `linkage/DISTANCE/people`; the last `side` columns of a view, which are known anyway, are not looked at. Empty where
+    the data know no persons, or too few with two payloads."""
     parts = {role: corpus.parts[role].groups for role in ("aux_train", "aux_val", "victim")}
     if not corpus.person or min(len(_several(groups)) for groups in (parts["aux_val"], parts["victim"])) < 2:
         return {}
     if len(_several(parts["victim"])) < FEWEST:
         return {}
     train = observed.train[0]
-    found = {name: _embedding(name, _flat(train), parts["aux_train"], seed) for name in DISTANCES}
-    best = max(found, key=lambda name: auc(_ranks(found[name], observed.val, parts["aux_val"], seed)[0]))
-    ranks, people = _ranks(found[best], observed.victims, parts["victim"], seed)
+    found = {name: _embedding(name, _flat(train, side), parts["aux_train"], seed) for name in DISTANCES}
+    best = max(found, key=lambda name: auc(_ranks(found[name], observed.val, parts["aux_val"], seed, side)[0]))
+    ranks, people = _ranks(found[best], observed.victims, parts["victim"], seed, side)
     return {f"linkage/{best}/ranks": ranks, f"linkage/{best}/people": people}
 
 
@@ -67,9 +68,9 @@ def _several(groups: Ints) -> Ints:
     return several
 
 
-def _ranks(embed: Embed, view: View, groups: Ints, seed: int) -> tuple[Ints, Ints]:
+def _ranks(embed: Embed, view: View, groups: Ints, seed: int, side: int) -> tuple[Ints, Ints]:
     people, generator = _several(groups), np.random.default_rng([seed, 9])
-    points = embed(_flat(view))
+    points = embed(_flat(view, side))
     rows = [np.flatnonzero(groups == person) for person in people]
     found = []
     for _ in range(MEETINGS):
@@ -102,5 +103,5 @@ def _unit(x: Floats) -> Floats:
     return unit
 
 
-def _flat(view: View) -> Floats:
-    return view.flat.to(torch.float64).numpy()
+def _flat(view: View, side: int) -> Floats:
+    return view.flat[:, : view.flat.shape[1] - side].to(torch.float64).numpy()

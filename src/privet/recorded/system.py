@@ -83,7 +83,8 @@ class Recorded:
 
     def observe(self, corpus: Corpus, threat: Threat, seed: int) -> Observed:
         """The same for every seed: what was recorded is not drawn again."""
-        views = {role: view(self.payloads[role], corpus, role, threat) for role in ADVERSARY}
+        base = self.payloads["aux_train"][:1]
+        views = {role: view(fine(self.payloads[role], base), corpus, role, threat) for role in ADVERSARY}
         bits = 8 * self.width * self.payloads["victim"].dtype.itemsize
         return Observed([views["aux_train"]], views["aux_val"], views["victim"], dict(self.answers), 0, bits, None)
 
@@ -105,6 +106,15 @@ class Recorded:
             "shared_noise": False,
             "cut_shape": [self.width],
         }
+
+
+def fine(payload: Array, base: Array) -> Array:
+    """A payload [N, P] whose values may differ by less than float32 resolves: counted from those of one person of the
+    adversary's [1, P], in the longest float there is."""
+    if payload.dtype.kind not in "iuf" or payload.dtype.itemsize <= 4:
+        return payload
+    counted: Array = payload.astype(np.longdouble) - base.astype(np.longdouble)
+    return counted.astype(np.float32)
 
 
 def view(payload: Array, corpus: Corpus, role: str, threat: Threat, *more: Array) -> View:

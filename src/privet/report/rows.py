@@ -22,6 +22,8 @@ from privet.report.runs import INPUT, Runs
 from privet.report.spending import learned, purses
 from privet.run import Run
 
+RESOLVED = 1000  # people, of whom one is .1 %
+
 
 def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Results:
     """Everything a finished (or interrupted) study says."""
@@ -103,6 +105,7 @@ def _rows(
             advantage = value.minus(floor)
             flags += ["below_floor"] if is_head and advantage.high < 0 else []
             flags += _adversary_flags(runs, own, goal, attack)
+            flags += ["unresolved"] if metric == "tpr_at_tenth_fpr" and _others(runs, goal) < RESOLVED else []
             yield Row(
                 data=str(runs.plan["data"]["name"]),
                 model=str(runs.plan["model"]),
@@ -169,6 +172,13 @@ def _goal_flags(runs: Runs, goal: str, attack: str, checks: tuple[Check, ...]) -
         raised += ["few_victims"] if counts.sum() < 100 else []
         raised += ["small_class"] if counts.min() < 20 else []
     return raised
+
+
+def _others(runs: Runs, goal: str) -> int:
+    """How many people do not hold the most frequent value of an attribute."""
+    labels = runs.first.arrays[f"victim/hidden/{goal}"]
+    counts = np.bincount(labels[labels >= 0])
+    return int(counts.sum() - counts.max())
 
 
 def _adversary_flags(runs: Runs, own: list[Run], goal: str, attack: str) -> list[str]:

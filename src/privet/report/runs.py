@@ -46,7 +46,8 @@ class Runs:
         self.seeds = [s for s in plan["seeds"] if (self.reference, s) in runs]
         if not self.seeds:
             raise RunError(
-                f"no finished trial of the undefended reference in {plan['folder']}; run the study again to finish it"
+                f"no finished trial of {self.reference!r}, the scale of this study, in {plan['folder']}; run the study "
+                f"again to finish it"
             )
         self.defenses = [d for d in plan["defenses"] if any((d, s) in runs for s in self.seeds)]
         self.first = runs[self.reference, self.seeds[0]]

@@ -117,7 +117,7 @@ def _curve(runs: Runs, defense: str, goal: str, metric: str) -> Curve | None:
         defense,
         goal,
         metric,
-        max(attacks, key=attacks.count),
+        " or ".join(sorted(set(attacks))),  # seeds may have chosen different ones
         tuple((size, estimate(tables[size], people, bounds, groups)) for size in sizes),
         missed,
         estimate(ahead, people, bounds, groups) if held else None,

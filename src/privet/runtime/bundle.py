@@ -194,6 +194,7 @@ def _write_files(defended: Defended, fresh: Path, manifest: dict[str, Any]) -> N
     manifest = manifest | {"files": {name: _fingerprint((fresh / name).read_bytes()) for name in FILES}}
     (fresh / MANIFEST).write_bytes(canonical(manifest | {"split_hash": split_hash(manifest)}))
     for name in (MANIFEST, *FILES):
+        os.chmod(fresh / name, 0o644)
         with (fresh / name).open("rb") as file:
             os.fsync(file.fileno())
 
