@@ -2,10 +2,10 @@
 
     python benchmarks/portfolio.py [DATA TARGET HIDDEN [MODEL CUT PEOPLE SIDE DEFENSE]]   # alone: the embedded digits
 
-The network is trained and the defense fitted before the clock starts. `people` are all of whom attacks learn, choose
-and are scored: aux_train, aux_val and the victims. Every attack of the curious server at standard effort runs (the
-slow ones, `wide_probe` among them, are not in it), on as many threads as there are cores. One JSON line for each
-attack, the dearest first, and one for all."""
+The network is trained and the defense fitted before the clock starts. `people` are all from whom attacks learn, on whom
+they choose and are scored: aux_train, aux_val and the victims; the owner's are a thousand. Every attack of the curious
+server at standard effort runs (the slow ones, `wide_probe` among them, are not in it), on as many threads as there are
+cores. One JSON line for each attack, the dearest first, and one for all."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from privet.schedule import Source, with_defaults
 from privet.train import Effort
 
 ROLES = ("aux_train", "aux_val", "victim")
+OWNERS = 1000  # people a part, of the owner: the networks are not what is timed
 
 
 def of(corpus: Corpus, people: int) -> Corpus:
@@ -34,8 +35,8 @@ def of(corpus: Corpus, people: int) -> Corpus:
     share = min(1.0, people / whole)
     generator = np.random.default_rng(0)
     parts = dict(corpus.parts)
-    for role in ROLES:
-        n = round(share * len(parts[role]))
+    for role in parts:
+        n = round(share * len(parts[role])) if role in ROLES else min(OWNERS, len(parts[role]))
         parts[role] = parts[role].take(np.sort(generator.choice(len(parts[role]), n, replace=False)))
     return Corpus(
         corpus.name, corpus.kind, corpus.target, corpus.hidden, corpus.side, corpus.classes, parts,
