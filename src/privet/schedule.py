@@ -24,6 +24,7 @@ from privet.data.corpus import Corpus
 from privet.errors import CutError, DataError, RunError, SpecError
 from privet.experiment import REFERENCE, Setting
 from privet.joint import hidden_attributes
+from privet.searching import TRIED
 from privet.split import Cut, cuts, split
 from privet.train import Effort, inputs, one_thread
 
@@ -270,15 +271,14 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     training += fitting * sum(t not in planned.finished and t[0] != study.reference for t in planned.trials)
     epochs, _ = effort.attack_schedule("attribute", len(corpus.aux_train))
     drawn, _ = effort.attack_schedule("reconstruct", len(corpus.aux_train))
-    attacking = (0.06 * epochs * effort.grid * len(corpus.hidden) + 0.35 * drawn) * len(
-        corpus.aux_train
-    ) * per_example + 2 * len(corpus.hidden)
     attacks, _ = portfolio(
         Threat.named(study.setting.threat, study.setting.side), study.setting.attacks, study.setting.effort
     )
-    if any(map(costly, attacks.values())):  # a few settings on some, then everybody
-        searched = 1.5 * (16 * (effort.grid + 2) + effort.asked)
-        attacking += searched * effort.inversion_steps * per_example
+    naming = sum(attack.goal == "attribute" for attack in attacks.values()) * len(corpus.hidden)
+    attacking = (0.015 * epochs * effort.grid * naming + 0.35 * drawn) * len(corpus.aux_train) * per_example + naming
+    # a few settings on some people, then everybody who is asked about
+    searched = 1.5 * (TRIED * (effort.grid + 2) + effort.asked) * sum(map(costly, attacks.values()))
+    attacking += searched * effort.inversion_steps * per_example
     attacking *= 1.4 if study.setting.curves else 1
     jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
     return (training + attacking * (missing + 2)) / jobs + 4

@@ -351,7 +351,10 @@ def _rebuilt(
     """The input itself is the payload: a reconstruction must come at least 4 dB closer than the mean input, and soon.
     Behind the first stage of the network it must come to 25 dB. With it what is reached on aux_val: the attack that
     would be selected decides, the others speak for themselves."""
-    effort = replace(effort, attack_steps=min(400, effort.attack_steps))
+    effort = replace(
+        effort, attack_steps=min(400, effort.attack_steps), inversion_steps=min(150, effort.inversion_steps),
+        asked=min(16, effort.asked),
+    )  # fmt: skip
     most = min(effort.calibration, effort.asked) if costly(attack) else effort.calibration
     parts = (corpus.aux_train, effort.calibration), (corpus.aux_val, most), (corpus.victim, most)
     x = [inputs(part.x[some(np.arange(len(part)), count, seed)]) for part, count in parts]
