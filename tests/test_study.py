@@ -175,7 +175,7 @@ def test_interrupted_with_nothing_to_tell(
     code = privet(*AUDIT, "--jobs", 1, "--out", tmp_path, "--json")
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
-    assert "no finished trial of the undefended reference" in err
+    assert "no finished trial of 'none', the scale" in err
     assert not (tmp_path / "report.html").exists()
 
 
@@ -199,7 +199,7 @@ def test_max_minutes(copied: Path, tmp_path: Path) -> None:
     for jobs in (1, 2):
         results = asked(copied, max_minutes=1e-9, jobs=jobs).results
         assert results.unfinished == ("gaussian:sigma=1, seed 1",)
-    with pytest.raises(RunError, match="no finished trial of the undefended reference"):
+    with pytest.raises(RunError, match="no finished trial of 'none', the scale"):
         asked(tmp_path / "fresh", max_minutes=1e-9)
 
 

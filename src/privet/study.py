@@ -50,20 +50,10 @@ def execute(planned: Schedule, listen: Listener | None = None) -> Results:
     """Run what is missing, then read everything back. Ctrl-C and --max-minutes end early with the best answer so
     far. Where all defended trials were refused, raises the first one's error."""
     refused: Refused = {}
-    whole = perform(planned, listen, refused)
-    asked = planned.study.max_minutes is None  # else it was told to stop, and says what is missing
-    if not whole and not refused and asked and not _scaled(planned):
-        raise KeyboardInterrupt
+    perform(planned, listen, refused)
     if refused and {t for t in planned.trials if t[0] != planned.study.reference} <= set(refused):
         raise next(iter(refused.values()))
     return collect(planned.study.plan, any_version=planned.study.any_version)
-
-
-def _scaled(planned: Schedule) -> bool:
-    """Whether the reference has a finished trial, without which nothing can be said."""
-    study = planned.study
-    names = [name for (system, _), name in planned.names.items() if system == study.reference]
-    return any((study.out / "runs" / name / "run.json").is_file() for name in names)
 
 
 def perform(planned: Schedule, listen: Listener | None = None, refused: Refused | None = None) -> bool:
