@@ -28,17 +28,17 @@ def efforts(view: View) -> dict[str, Any] | None:
 
 def matrix(view: View, attribute: str) -> dict[str, Any] | None:
     """All attacks on an attribute against all defenses: a line an attack, the strongest first where nothing defends."""
-    first = next((r for r in view.results.rows if r.attribute == attribute and r.headline), None)
-    if first is None:
+    metric = next(iter(view.metrics(attribute)), None)
+    if metric is None:
         return None
-    rows = [r for r in view.results.rows if (r.attribute, r.metric) == (attribute, first.metric)]
+    rows = [r for r in view.results.rows if (r.attribute, r.metric) == (attribute, metric)]
     held = {(r.attack, r.defense): r for r in rows}
     raw = {r.attack: r.value.mean for r in rows if r.defense == view.variants[0].defense}
     attacks = sorted(dict.fromkeys(r.attack for r in rows), key=lambda a: -raw.get(a, float("-inf")))
     lines = [{"attack": a, "cells": [_heat(held.get((a, v.defense))) for v in view.variants]} for a in attacks]
     return {
         "name": view.name(attribute),
-        "metric": words.metric_name(first.metric),
+        "metric": words.metric_name(metric),
         "labels": [v.label for v in view.variants],
         "lines": lines,
         "broken": attribute in view.failed,

@@ -11,6 +11,7 @@ from privet.report.sections import Cell, cell, heading
 from privet.report.view import INPUT, View
 
 SENTENCES = 6
+CLOSE = 0.05  # over the floor: what an interval must exclude before a judge is said to see nothing
 
 
 def opinions(view: View) -> dict[str, Any] | None:
@@ -70,8 +71,8 @@ def column(view: View, question: str) -> tuple[str, str]:
 def sentence(view: View, label: str, one: Judged) -> str:
     """Whether an attribute may be read off the rebuilt pictures."""
     name = view.name(one.question.partition(":")[2]).capitalize()
-    read = one.value.low > one.floor.mean
-    said = "can be read off" if read else "is not read off"
+    read, unread = one.value.low > one.floor.mean, one.value.high < one.floor.mean + CLOSE
+    said = "can be read off" if read else "is not read off" if unread else "is perhaps read off"
     value, floor = (words.number("accuracy", e.mean, 0) for e in (one.value, one.floor))
     sharp = f"originals {words.number('accuracy', one.original.mean, 0)}, " if one.original else ""
     return (
