@@ -183,6 +183,7 @@ def test_blocks_of_the_shell_name_scripts_that_exist() -> None:
                 assert word in ("privet", "pip") or (REPO / word).is_file(), f"{named(page)}: {line}"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("index", range(len(blocks(REPO / "README.md", "python"))))
 def test_python_of_the_readme_runs(index: int, tmp_path: Path) -> None:
     code = blocks(REPO / "README.md", "python")[index]
