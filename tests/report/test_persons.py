@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from privet.auditing.panel import gallery_odds
 from privet.report import persons
 
 
@@ -42,7 +43,7 @@ def test_the_chance_of_being_first_is_that_of_a_drawn_gallery() -> None:
     for rank in (1, 3, 12, 31, 40):
         draws = np.stack([generator.choice(people - 1, gallery - 1, replace=False) for _ in range(20000)])
         simulated = (draws >= rank - 1).all(1).mean()  # the rank - 1 nearer ones are the numbers below rank - 1
-        found = persons.chance_of_first(np.array([[rank]]), people, gallery)[0, 0]
+        found = gallery_odds(people - 1, gallery)[rank - 1]
         assert found == pytest.approx(simulated, abs=0.012)
-    every = persons.chance_of_first(np.arange(1, people + 1)[None], people, gallery)
+    every = gallery_odds(people - 1, gallery)
     assert every.mean() == pytest.approx(1 / gallery)

@@ -145,13 +145,9 @@ def _vote(evidence: Evidence, goal: str, said: list[_Said]) -> None:
 
 def material(observed: Observed, corpus: Corpus, threat: Threat, goal: str, seed: int) -> Material:
     """What an adversary of this threat learns a goal from: a hidden attribute, or `input`."""
-    make = attribute_material if goal != "input" else _input_material
-    return make(observed, corpus, threat, goal, seed)
-
-
-def truth(corpus: Corpus) -> Tensor:
-    """The victims' inputs, to score by."""
-    return inputs(corpus.victim.x)
+    if goal == "input":
+        return _input_material(observed, corpus, threat, seed)
+    return attribute_material(observed, corpus, threat, goal, seed)
 
 
 def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attribute: str, seed: int) -> Material:
@@ -167,7 +163,7 @@ def attribute_material(observed: Observed, corpus: Corpus, threat: Threat, attri
     )
 
 
-def _input_material(observed: Observed, corpus: Corpus, threat: Threat, goal: str, seed: int) -> Material:
+def _input_material(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Material:
     train = some(np.arange(len(corpus.aux_train)), threat.pairs, seed)
     val = some(np.arange(len(corpus.aux_val)), _quarter(threat.pairs), seed)
     return Material(

@@ -20,7 +20,7 @@ from privet.attack import Probe, Solver, costly
 from privet.auditing import audit, battery, pictures, wire
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus
-from privet.train import Effort
+from privet.train import Effort, inputs
 
 Floats = npt.NDArray[np.float64]
 LEAST, MOST = 50, 6  # people, and sizes
@@ -63,7 +63,7 @@ def learn(
             ).victims
             key = f"curve/{goal}/{name}@{size}"
             if goal == "input":
-                scored = pictures.scores(outcome, audit.truth(corpus))
+                scored = pictures.scores(outcome, inputs(corpus.victim.x))
                 found.arrays |= {f"{key}/{metric}": values for metric, values in scored.items()}
             else:
                 found.arrays[key] = outcome.numpy()

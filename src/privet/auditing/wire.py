@@ -153,8 +153,8 @@ class Reads(Protocol):
 
 @dataclass(frozen=True)
 class Draws(Sequence[View]):
-    """aux_train as an adversary sees it in draw after draw. Frames are kept, because they are "
-    "small; views are made anew."""
+    """aux_train as an adversary sees it in draw after draw. Frames are kept; views are, too, where they are small, and
+    else made anew."""
 
     wire: Reads
     part: Part

@@ -10,7 +10,6 @@ Blocks of n payloads are made of each person's once, in a drawn order, and a per
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,14 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from privet.auditing.estimate import Estimate, estimate, weights
-from privet.auditing.linkage import auc
+from privet.auditing.panel import GALLERY, gallery_odds
 from privet.data.corpus import Ints
 from privet.report.runs import Runs
 
 Floats = npt.NDArray[np.float64]
 LADDER = (1, 2, 3, 5, 10, 20, 50)
 FEWEST = 5  # persons
-GALLERY = 100
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,8 @@ def linked(runs: Runs) -> tuple[Linked, ...]:
         names = [name for name, _ in kept]
         persons = kept[0][1].shape[1]
         gallery, drawn = min(GALLERY, persons), weights(np.arange(persons), 400, seed=0)
-        first = [drawn @ chance_of_first(r, persons, gallery).mean(0) / persons for _, r in kept]
+        first = [drawn @ gallery_odds(persons - 1, gallery)[r - 1].mean(0) / persons for _, r in kept]
         areas = [drawn @ (1 - (r - 1) / (persons - 1)).mean(0) / persons for _, r in kept]
-        assert math.isclose(areas[0][0], auc(kept[0][1]))
         found.append(
             Linked(
                 defense,
@@ -140,15 +137,3 @@ def linked(runs: Runs) -> tuple[Linked, ...]:
             )
         )
     return tuple(found)
-
-
-def chance_of_first(ranks: Ints, people: int, gallery: int) -> Floats:
-    """How likely the right one, of this rank among `people`, is the nearest among `gallery` of them who are drawn at
-    random with it: that none of the rank - 1 nearer ones is drawn, C(people - rank, g - 1) / C(people - 1, g - 1)."""
-    from scipy.special import gammaln
-
-    far, others = people - np.asarray(ranks, np.float64), gallery - 1
-    possible = far >= others
-    far = np.where(possible, far, others)
-    log = gammaln(far + 1) - gammaln(far - others + 1) - gammaln(people) + gammaln(people - others)
-    return np.where(possible, np.exp(log), 0.0)
