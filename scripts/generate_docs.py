@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from privet import registry
-from privet.auditing.checks import FLAGS
+from privet.auditing.flags import FLAGS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FOLDERS = {"privet.defenses": "defense", "privet.attacks": "attack"}

@@ -196,7 +196,7 @@ def test_python_of_the_readme_runs(index: int, tmp_path: Path) -> None:
 def test_the_line_of_python_stands_beside_the_rooms() -> None:
     """A function and a room of the package may not fight for one name, whichever is imported first."""
     rooms_first = "import privet.auditing.threat, privet; assert callable(privet.audit)"
-    line_first = "import privet; privet.audit; import privet.auditing.checks as checks; assert checks.FLAGS"
+    line_first = "import privet; privet.audit; import privet.auditing.flags as flags; assert flags.FLAGS"
     for code in (rooms_first, line_first):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{code}: {done.stderr}"

@@ -103,7 +103,7 @@ class ServerHalf(nn.Module):
 class Defended:
     """A split with its fitted obfuscator: its edge gives z, its server takes the public view. `server_half` may fold
     `decode` into the server's first operator; `flags` name what a reader of its numbers must know
-    (`privet.auditing.checks`)."""
+    (`privet.auditing.flags`)."""
 
     split: Split
     obfuscator: Obfuscator

@@ -13,7 +13,8 @@ from privet.attack import Goal, Need, Posterior, Setting, View
 from privet.attacks.linear_probe import LinearProbe
 from privet.attacks.mlp_probe import MlpProbe
 from privet.auditing import checks, wire
-from privet.auditing.checks import BATTERY, FLAGS, Check
+from privet.auditing.checks import BATTERY, Check
+from privet.auditing.flags import FLAGS
 from privet.auditing.threat import Threat
 from studies import SMALL, people, undefended
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from privet.auditing.checks import FLAGS, Check
+from privet.auditing.checks import Check
 from privet.auditing.estimate import Estimate
+from privet.auditing.flags import FLAGS
 from privet.report.crowds import Crowd, Guesses
 from privet.report.groups import Analysis, analyze, sides
 from privet.report.results import Results, Row

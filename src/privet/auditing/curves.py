@@ -53,21 +53,25 @@ def learn(
         owned = threat.pairs if goal == "input" else threat.labels
         known = len(corpus.aux_train) if goal == "input" else int((corpus.aux_train.s[goal] >= 0).sum())
         whole = known if owned is None else min(known, owned)
-        for index, size in enumerate(sizes(whole)):
+        *halves, everybody = sizes(whole) or [0]
+        kept = f"score/{goal}/{name}/{metric}" if goal == "input" else f"posterior/{goal}/{name}"
+        if everybody:  # the attack as it was
+            found.arrays[_key(goal, name, everybody, metric)] = evidence.arrays[kept]
+        for index, size in enumerate(halves):
             if report:
-                report(f"learning curve of {name} on {goal}", index, MOST)
+                report(f"learning curve of {name} on {goal}", index, len(halves))
             fewer = replace(threat, labels=size, pairs=size)
-            material = audit.material(observed, corpus, threat if size == whole else fewer, goal, seed)
-            outcome = battery.run(
+            material = audit.material(observed, corpus, fewer, goal, seed)
+            drawn = battery.run(
                 attacks[name], material, observed.victims, effort=effort, seed=seed, device=device
             ).victims
-            key = f"curve/{goal}/{name}@{size}"
-            if goal == "input":
-                scored = pictures.scores(outcome, inputs(corpus.victim.x))
-                found.arrays |= {f"{key}/{metric}": values for metric, values in scored.items()}
-            else:
-                found.arrays[key] = outcome.numpy()
+            scored = pictures.scores(said, inputs(corpus.victim.x))[metric] if goal == "input" else said.numpy()
+            found.arrays[_key(goal, name, size, metric)] = scored
     return found
+
+
+def _key(goal: str, name: str, size: int, metric: str) -> str:
+    return f"curve/{goal}/{name}@{size}" + (f"/{metric}" if goal == "input" else "")
 
 
 def law(people: Sequence[int], values: Floats) -> tuple[Floats, Floats, Floats]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from privet.auditing.checks import FLAGS, Check
+from privet.auditing.checks import Check
 from privet.auditing.estimate import Estimate
+from privet.auditing.flags import FLAGS
 from privet.auditing.tables import TARGET
 from privet.metrics import collapsed
 from privet.payload import Array
