@@ -62,9 +62,8 @@ def learn(
                 report(f"learning curve of {name} on {goal}", index, len(halves))
             fewer = replace(threat, labels=size, pairs=size)
             material = audit.material(observed, corpus, fewer, goal, seed)
-            drawn = battery.run(
-                attacks[name], material, observed.victims, effort=effort, seed=seed, device=device
-            ).victims
+            outcome = battery.run(attacks[name], material, observed.victims, effort=effort, seed=seed, device=device)
+            said = outcome.victims
             scored = pictures.scores(said, inputs(corpus.victim.x))[metric] if goal == "input" else said.numpy()
             found.arrays[_key(goal, name, size, metric)] = scored
     return found
