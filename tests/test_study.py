@@ -161,6 +161,20 @@ def test_interrupted_with_something_to_tell(copied: Path) -> None:
     assert (copied / "report.html").is_file()
 
 
+def test_interrupted_as_soon_as_the_plan_is_there(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever watches the folder may press at once: that, too, is answered with what there is."""
+    remove(copied, "gaussian:sigma=1", 1)
+    write = run.write_text
+
+    def written(path: Path, text: str) -> None:
+        write(path, text)
+        if path.name == "study.json":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run, "write_text", written)
+    assert asked(copied).results.unfinished == ("gaussian:sigma=1, seed 1",)
+
+
 def test_interrupted_with_nothing_to_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,13 +61,14 @@ def perform(planned: Schedule, listen: Listener | None = None, refused: Refused 
     and why into the plan."""
     study, refused = planned.study, {} if refused is None else refused
     with run.locked(study.out):
-        run.sweep(study.out / "runs")
-        run.write_text(study.plan, json.dumps(planned.json(), indent=1, allow_nan=False))
-        todo = [t for t in planned.trials if t not in planned.finished]
-        jobs = min(study.jobs or os.cpu_count() or 1, max(1, len(todo)))
-        started = time.monotonic()
-        limit = None if study.max_minutes is None else started + 60 * study.max_minutes
         try:
+            with _deaf():  # whoever sees a plan may press Ctrl-C, and is answered
+                run.sweep(study.out / "runs")
+                run.write_text(study.plan, json.dumps(planned.json(), indent=1, allow_nan=False))
+            todo = [t for t in planned.trials if t not in planned.finished]
+            jobs = min(study.jobs or os.cpu_count() or 1, max(1, len(todo)))
+            started = time.monotonic()
+            limit = None if study.max_minutes is None else started + 60 * study.max_minutes
             if todo and (jobs == 1 or multiprocessing.current_process().daemon):
                 _inline(planned, todo, limit, listen, refused)
             elif todo:
@@ -153,8 +154,8 @@ def _pooled(
     planned: Schedule, todo: Sequence[tuple[str, int]], jobs: int, limit: float | None, listen: Listener | None,
     refused: Refused,
 ) -> None:  # fmt: skip
-    """Models first, then the references that give every number its scale, then the rest: an "
-    "early end leaves an answer."""
+    """Models first, then the references that give every number its scale, then the rest: an early end leaves an
+    answer."""
     study = planned.study
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
@@ -201,8 +202,8 @@ def _pooled(
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Workers that start in here never hear of Ctrl-C, not even while they import; this process hears of it at the end,
-    so that no worker is left half told what to do."""
+    """This process hears of Ctrl-C at the end, so that nothing is left half written and no worker half told what to do;
+    workers that start in here never hear of it, not even while they import."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
