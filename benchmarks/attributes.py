@@ -33,7 +33,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from privet import experiment
+from privet import trained
 from privet.auditing import audit, wire
 from privet.auditing.estimate import paired, weights
 from privet.auditing.threat import Threat, portfolio
@@ -41,6 +41,7 @@ from privet.data.corpus import Corpus
 from privet.defense import parse
 from privet.metrics import wilson
 from privet.schedule import Source, with_defaults
+from privet.setting import Setting
 from privet.train import Effort
 
 Rows = npt.NDArray[Any]
@@ -152,11 +153,11 @@ def task_of(observed: wire.Observed, corpus: Corpus, hidden: str) -> Task:
 
 def compare(corpus: Corpus, hidden: str, defense: str, say: Callable[[dict[str, Any]], None]) -> None:
     """One defense: everybody's figures, then ours beside the best of theirs."""
-    setting = experiment.Setting("cnn3" if corpus.kind == "image" else "mlp", "", effort=EFFORT)
+    setting = Setting("cnn3" if corpus.kind == "image" else "mlp", "", effort=EFFORT)
     setting = with_defaults(setting, corpus)
     threat = Threat.named("server")
-    model = experiment.task_model(setting, corpus, 0, None)
-    defended = parse(defense).fit(experiment.cut(model, setting, corpus), corpus, effort=Effort.named(EFFORT), seed=0)
+    model = trained.task_model(setting, corpus, 0, None)
+    defended = parse(defense).fit(trained.cut(model, setting, corpus), corpus, effort=Effort.named(EFFORT), seed=0)
     observed = wire.observe(defended, corpus, threat, 0)
     task = task_of(observed, corpus, hidden)
     common = {"defense": defense, "hidden": hidden, "columns": task.x[0].shape[1], "victims": len(task.s[2])}

@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from PIL import Image
 
-from privet import experiment
+from privet import trained
 from privet.auditing import wire
 from privet.auditing.threat import Threat
 from privet.data.corpus import Corpus, Part
 from privet.defense import parse
 from privet.schedule import Source
+from privet.setting import Setting
 from privet.train import Effort
 
 LOST = 0.02
@@ -43,13 +44,13 @@ class Point:
 
 def points(corpus: Corpus, effort: Effort) -> list[Point]:
     """Every method, fitted on the same network."""
-    setting = experiment.Setting("cnn3", "block3", effort=effort.name)
-    model = experiment.task_model(setting, corpus, 0, None)
+    setting = Setting("cnn3", "block3", effort=effort.name)
+    model = trained.task_model(setting, corpus, 0, None)
     found = []
     names = [RAW, *(f"disco:ratio={r}" for r in RATIOS), *(f"jpeg:quality={q}" for q in QUALITIES)]
     for number, name in enumerate(names):
         print(f"{number + 1} of {len(names)}: {name}", file=sys.stderr)
-        split = experiment.cut(model, setting, corpus)
+        split = trained.cut(model, setting, corpus)
         defended = parse(name).fit(split, corpus, effort=effort, seed=0)
         seen = wire.observe(defended, corpus, Threat.named("server"), 0)
         right = float((seen.answers["victim"] == corpus.victim.y).mean())

@@ -17,12 +17,13 @@ import time
 import numpy as np
 import torch
 
-from privet import experiment
+from privet import trained
 from privet.auditing import audit, wire
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.defense import parse
 from privet.schedule import Source, with_defaults
+from privet.setting import Setting
 from privet.train import Effort
 
 ROLES = ("aux_train", "aux_val", "victim")
@@ -52,8 +53,8 @@ def main(
     torch.set_num_threads(os.cpu_count() or 1)
     corpus = of(Source(data, target or None, tuple(hidden.split(",")), resize=side or None).load(), int(people))
     effort, threat = Effort.named("standard"), Threat.named("server")
-    setting = with_defaults(experiment.Setting(model, cut, effort="quick"), corpus)
-    halves = experiment.cut(experiment.task_model(setting, corpus, 0, None), setting, corpus)
+    setting = with_defaults(Setting(model, cut, effort="quick"), corpus)
+    halves = trained.cut(trained.task_model(setting, corpus, 0, None), setting, corpus)
     defended = parse(defense).fit(halves, corpus, effort=Effort.named("quick"), seed=0)
     attacks, _ = portfolio(threat, (), "standard")
     started = time.perf_counter()

@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from privet import experiment, models
+from privet import models, trained
 from privet.auditing import audit, battery
 from privet.errors import ModelError, SpecError, ThreatError
-from privet.experiment import Setting, trial, trial_name
+from privet.experiment import trial
 from privet.run import Run, name_of
+from privet.setting import Setting, trial_name
 from studies import people
 
 CORPUS = people()
@@ -96,7 +97,7 @@ def test_a_finished_trial_is_read_back(tmp_path: Path, monkeypatch: pytest.Monke
     def forbidden(*_: Any, **__: Any) -> Any:
         raise AssertionError("nothing may be trained again")
 
-    monkeypatch.setattr(experiment, "fit_task", forbidden)
+    monkeypatch.setattr(trained, "fit_task", forbidden)
     monkeypatch.setattr(audit, "attack", forbidden)
     again = poisoned(1, tmp_path)
     assert again.digest == done.digest
@@ -109,7 +110,7 @@ def test_the_network_of_a_seed_is_trained_once(tmp_path: Path, monkeypatch: pyte
     """And whoever reads it back gets the numbers of whoever trained it, to the last bit."""
     fresh = trial(SETTING, CORPUS, NOISY, 3, tmp_path / "fresh")
     trial(SETTING, CORPUS, "none", 3, tmp_path / "second")
-    monkeypatch.setattr(experiment, "fit_task", lambda *a, **k: pytest.fail("trained twice"))
+    monkeypatch.setattr(trained, "fit_task", lambda *a, **k: pytest.fail("trained twice"))
     assert trial(SETTING, CORPUS, NOISY, 3, tmp_path / "second").digest == fresh.digest
     assert len(list((tmp_path / "second" / "models").glob("*.safetensors"))) == 1
 
@@ -175,21 +176,21 @@ def test_a_softmax_before_cross_entropy_is_refused(tmp_path: Path) -> None:
 def test_frozen_halves_are_not_trained(tmp_path: Path, freeze: str) -> None:
     setting = replace(SETTING, freeze=freeze)
     model = models.load("mlp", shape=CORPUS.shape, classes=2, seed=0)
-    trained = experiment.task_model(setting, CORPUS, 0, None)
+    learned = trained.task_model(setting, CORPUS, 0, None)
     parts = {"edge": ("fc1",), "server": ("fc2", "fc3")}
     for half, prefixes in parts.items():
         same = all(
-            torch.equal(p, dict(trained.named_parameters())[n])
+            torch.equal(p, dict(learned.named_parameters())[n])
             for n, p in model.named_parameters()
             if n.startswith(prefixes)
         )
         assert same == (freeze in (half, "both"))
-    halves = experiment.cut(trained, setting, CORPUS)
+    halves = trained.cut(learned, setting, CORPUS)
     assert halves.frozen == (frozenset({"edge", "server"}) if freeze == "both" else frozenset({freeze}))
 
 
 def test_settings_are_checked_before_anything_is_loaded() -> None:
-    experiment.check(SETTING)
+    SETTING.check()
     for wrong, error, message in (
         ({"freeze": "sever"}, SpecError, "did you mean 'server'"),
         ({"device": "gpu"}, SpecError, "the device 'gpu' cannot be used here"),
@@ -199,7 +200,7 @@ def test_settings_are_checked_before_anything_is_loaded() -> None:
         ({"attacks": ("server_probe",), "threat": "eavesdropper"}, ThreatError, "does not grant"),
     ):
         with pytest.raises(error, match=message):
-            experiment.check(replace(SETTING, **wrong))
+            replace(SETTING, **wrong).check()
 
 
 TRACED = """
@@ -223,7 +224,7 @@ def test_a_network_that_only_export_can_trace(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(TRACED)
     setting = Setting(f"{file}:net", "first", effort="tiny")
-    assert experiment.cut(experiment.task_model(setting, CORPUS, 0, None), setting, CORPUS).tracer == "export"
+    assert trained.cut(trained.task_model(setting, CORPUS, 0, None), setting, CORPUS).tracer == "export"
     done = trial(setting, CORPUS, NOISY, 0, tmp_path)
     attacks = set(done.record["results"]["selection"]["s"])
     assert {"server_probe", "linear_probe", "mlp_probe", "boosted_trees"} <= attacks
@@ -256,7 +257,7 @@ def test_further_training_makes_another_network_for_all_defenses(tmp_path: Path)
 
 def test_training_takes_methods_that_train(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"--training takes a defense that trains .* 'gaussian:sigma=1' does not"):
-        experiment.check(replace(SETTING, training="gaussian:sigma=1"))
+        replace(SETTING, training="gaussian:sigma=1").check()
     with pytest.raises(SpecError, match="frozen"):
         trial(replace(TRAINED, freeze="edge", weights=None), CORPUS, "none", 0, tmp_path)
 

@@ -13,12 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import tiny
-from privet import experiment, models, pretrained
+from privet import models, pretrained
 from privet.auditing import judges
 from privet.auditing.panel import FLOOR, Panel
 from privet.data import load as load_data
 from privet.errors import ModelError
-from privet.experiment import Setting
+from privet.setting import Setting, trial_name
 from privet.train import inputs, one_thread
 from studies import privet
 
@@ -133,7 +133,7 @@ def test_a_trial_is_named_by_what_the_judges_hold(tmp_path: Path) -> None:
 
     def name(judges: Path | None) -> str:
         given = None if judges is None else str(judges)
-        return experiment.trial_name(Setting(**{**vars(setting), "judges": given}), people, "none", 0, False)
+        return trial_name(Setting(**{**vars(setting), "judges": given}), people, "none", 0, False)
 
     one = write(tmp_path / "one", VGG)
     two = Path(shutil.copytree(one, tmp_path / "two"))

@@ -13,16 +13,16 @@ import pytest
 
 import driver  # noqa: F401  the effort `tiny`
 from privet import defense as defenses
-from privet import experiment
 from privet import profile as profiling
+from privet import trained
 from privet.auditing.estimate import Estimate
 from privet.data import load
 from privet.errors import CutError, SpecError
-from privet.experiment import Setting
 from privet.profile import Question
 from privet.report import profiles
 from privet.report.profiles import Profile, Row, choose
 from privet.schedule import Source
+from privet.setting import Setting
 from privet.train import Effort, one_thread
 from studies import privet
 
@@ -64,8 +64,8 @@ def test_a_row_counts_the_owners_people(made: Profile) -> None:
     lost = []
     for seed in range(2):
         with one_thread():
-            model = experiment.task_model(SETTING, corpus, seed, None)
-            halves = experiment.cut(model, here, corpus)
+            model = trained.task_model(SETTING, corpus, seed, None)
+            halves = trained.cut(model, here, corpus)
             method = defenses.parse("signal_content:keep=1")
             defended = method.fit(halves, corpus, effort=Effort.named("quick"), seed=seed)
             x = part.x.astype(np.float32) / 255

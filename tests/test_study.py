@@ -22,14 +22,14 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from privet import api, experiment, run, schedule, study
+from privet import api, run, schedule, study, trained
 from privet.auditing import judge
 from privet.cli import app
 from privet.errors import CutError, DataError, ModelError, RunError, SpecError
-from privet.experiment import Setting
 from privet.report import gates
 from privet.schedule import Source, Study
 from privet.screen import Screen
+from privet.setting import Setting
 from privet.study import Event
 from studies import QUESTION, digits, privet
 
@@ -86,7 +86,7 @@ def forbidden(*_: Any, **__: Any) -> Any:
 
 
 def test_a_finished_study_is_read_back_at_once(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "fit_task", forbidden)
+    monkeypatch.setattr(trained, "fit_task", forbidden)
     monkeypatch.setattr(judge.audit, "attack", forbidden)
     assert asked(copied).results.digest == digits()[0].results.digest
     assert asked(copied, jobs=2).results.digest == digits()[0].results.digest

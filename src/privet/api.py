@@ -9,12 +9,12 @@ from pathlib import Path
 
 from privet import schedule
 from privet import study as studies
-from privet.experiment import Setting
 from privet.recorded import study as recorded
 from privet.recorded.columns import PREFIX
 from privet.report import figures, html, tables
 from privet.report.results import Results, Row
 from privet.schedule import Source, Study
+from privet.setting import Setting
 from privet.study import Listener
 
 

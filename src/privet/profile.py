@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from privet import cost, data, experiment, models, run, schedule
+from privet import cost, data, models, run, schedule, trained
 from privet import defense as defenses
 from privet.auditing.estimate import estimate, paired, weights
 from privet.data.corpus import Corpus, Part
 from privet.defense import Defended
 from privet.errors import CutError, DataError, PrivetError, SpecError
-from privet.experiment import Setting
 from privet.payload import Array
 from privet.report.profiles import Profile, Row, choose
 from privet.schedule import Source, Study
+from privet.setting import Setting
 from privet.split import Split
 from privet.train import Effort, inputs, labelled, one_thread, predict
 
@@ -74,7 +74,7 @@ def profile(
     Raises the errors of `privet.errors`: SpecError for shares, CutError for unknown cuts or where no cut begins with a
     linear operator, DataError where too few people are held out, RunError for the folder.
     """
-    experiment.check(setting)
+    setting.check()
     if not source.hidden and source.data != "digits":
         source = replace(source, hidden=("all",))  # what is hidden has no say here
     corpus = source.load(loading)
@@ -174,7 +174,7 @@ class _Network:
         key = cut if self.setting.training else ""
         if key not in self._models:
             setting = replace(self.setting, at=key) if key else replace(self.setting, training=None)
-            self._models = {key: experiment.task_model(setting, self.corpus, self.seed, self.out, self.report)}
+            self._models = {key: trained.task_model(setting, self.corpus, self.seed, self.out, self.report)}
         return self._models[key]
 
     def undefended(self, cut: str) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class _Network:
         return self._kept(cut, defense, lambda: self._fit(cut, defense))
 
     def _fit(self, cut: str, defense: str) -> dict[str, Any]:
-        halves = experiment.cut(self.model(cut), replace(self.setting, at=cut), self.corpus)
+        halves = trained.cut(self.model(cut), replace(self.setting, at=cut), self.corpus)
         defended = defenses.parse(defense).fit(halves, self.corpus, effort=self.effort, seed=self.seed)
         defended = defended.to(self.setting.device)
         example = inputs(self.part.x[:1], self.setting.device)
@@ -260,7 +260,7 @@ def _cuts(setting: Setting, corpus: Corpus, question: Question) -> tuple[list[st
     refused: dict[str, str] = {}
     sent: dict[str, torch.Tensor] = {}
     for name in dict.fromkeys(names):
-        halves: Split = experiment.cut(fresh, replace(setting, at=name), corpus)  # CutError names the legal ones
+        halves: Split = trained.cut(fresh, replace(setting, at=name), corpus)  # CutError names the legal ones
         try:
             defenses.check(defenses.parse(question.defense("free")), halves)
         except PrivetError as why:

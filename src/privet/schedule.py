@@ -15,16 +15,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from privet import cost, data, experiment, models, run
+from privet import cost, data, experiment, models, run, trained
 from privet import defense as defenses
 from privet.attack import costly
 from privet.auditing import curves
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import CutError, DataError, RunError, SpecError
-from privet.experiment import REFERENCE, Setting
+from privet.experiment import REFERENCE
 from privet.joint import hidden_attributes
 from privet.searching import TRIED
+from privet.setting import Report, Setting, trial_name
 from privet.split import Cut, cuts, split
 from privet.train import Effort, inputs, one_thread
 
@@ -104,16 +105,14 @@ class Study:
 
     def trial_name(self, corpus: Corpus, system: str, seed: int, *, calibrated: bool) -> str:
         """The name of a trial's folder."""
-        return experiment.trial_name(self.setting, corpus, system, seed, calibrated)
+        return trial_name(self.setting, corpus, system, seed, calibrated)
 
-    def prepare(self, corpus: Corpus, seed: int, report: experiment.Report = None) -> None:
+    def prepare(self, corpus: Corpus, seed: int, report: Report = None) -> None:
         """What all trials of a seed share."""
-        experiment.task_model(self.setting, corpus, seed, self.out, report)
-        experiment.picture_judge(self.setting, corpus, seed, self.out, report)
+        trained.task_model(self.setting, corpus, seed, self.out, report)
+        trained.picture_judge(self.setting, corpus, seed, self.out, report)
 
-    def trial(
-        self, corpus: Corpus, system: str, seed: int, *, calibrated: bool, report: experiment.Report = None
-    ) -> run.Run:
+    def trial(self, corpus: Corpus, system: str, seed: int, *, calibrated: bool, report: Report = None) -> run.Run:
         """One trial, run or read back."""
         return experiment.trial(
             self.setting, corpus, system, seed, self.out,
@@ -184,7 +183,7 @@ class Schedule:
 def draw_up(study: Study, corpus: Corpus) -> Schedule:
     """Check everything that can be wrong before any time is spent, and list the trials, the undefended reference
     first. Finished runs are read here: RunError where one is damaged or of another version."""
-    experiment.check(study.setting)
+    study.setting.check()
     if study.out.is_file():
         raise RunError(f"--out {study.out} is a file; give a folder, which is made where there is none")
     for attribute in study.setting.side:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from privet import defense as defenses
-from privet import experiment
+from privet import trained
 from privet.errors import SpecError
-from privet.experiment import Setting
 from privet.recorded.shipped import owners
 from privet.run import name_of
 from privet.runtime import bundle
 from privet.schedule import Source, with_defaults
+from privet.setting import Report, Setting
 from privet.train import Effort, accuracy, one_thread
 
 
@@ -28,7 +28,7 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     out: Path,
-    report: experiment.Report = None,
+    report: Report = None,
 ) -> dict[str, Any]:
     """Train the task, fit the defense, and write the bundle; returns its manifest with the payload's size.
 
@@ -43,12 +43,12 @@ def fit(
     setting = Setting(
         model, at, effort=effort, weights=None if weights is None else str(weights), freeze=freeze, device=device
     )
-    experiment.check(setting)
+    setting.check()
     setting = with_defaults(setting, corpus)
     stage = None if report is None else lambda done, total: report(f"fitting {defense}", done, total)
     with one_thread():
-        network = experiment.task_model(setting, corpus, seed, None, report)
-        halves = experiment.cut(network, setting, corpus)
+        network = trained.task_model(setting, corpus, seed, None, report)
+        halves = trained.cut(network, setting, corpus)
         defended = chosen.fit(halves, corpus, effort=Effort.named(effort), seed=seed, progress=stage)
         meta = {
             "model": setting.model,

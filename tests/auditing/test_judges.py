@@ -12,11 +12,11 @@ import torch
 
 import tiny
 from driver import TINY
-from privet import experiment
+from privet import trained
 from privet.auditing import judges
 from privet.auditing.panel import FLOOR, ORIGINAL, Panel, distances, found, gallery_odds
 from privet.data.corpus import Corpus
-from privet.experiment import Setting
+from privet.setting import Setting
 from privet.train import Effort, inputs
 
 EFFORT = replace(Effort.named("quick"), name="judged", decoder_epochs=12, attack_steps=80, batch=32)
@@ -137,19 +137,19 @@ def test_it_looks_at_pictures_of_any_size(shape: tuple[int, ...]) -> None:
 
 
 def test_it_is_trained_once_for_all_defenses_of_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    people, trained, learn = corpus(), [], judges.train
+    people, seeds, learn = corpus(), [], judges.train
 
     def counted(*arguments: object, **more: object) -> judges.Judge:
-        trained.append(more["seed"])
+        seeds.append(more["seed"])
         return learn(*arguments, **more)
 
     monkeypatch.setattr(judges, "train", counted)
     setting = Setting("cnn3", "flatten", effort=TINY.name, attacks=("decoder",))
-    one = experiment.picture_judge(setting, people, 0, tmp_path)
-    two = experiment.picture_judge(replace(setting, threat="few_labels"), people, 0, tmp_path)
+    one = trained.picture_judge(setting, people, 0, tmp_path)
+    two = trained.picture_judge(replace(setting, threat="few_labels"), people, 0, tmp_path)
     assert one is not None
     assert two is not None
-    assert trained == [0]
+    assert seeds == [0]
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
-    assert experiment.picture_judge(replace(setting, attacks=("mlp_probe",)), people, 0, tmp_path) is None
-    assert trained == [0]
+    assert trained.picture_judge(replace(setting, attacks=("mlp_probe",)), people, 0, tmp_path) is None
+    assert seeds == [0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from privet.experiment import Setting
 from privet.recipes.claims import Claim, Figure, Grid, Paper, Part, Where
 from privet.recipes.curves import Trade, spearman
 from privet.recipes.evidence import Attacker, Evidence, below, difference, exactly
 from privet.report.chart import Chart, Point, Series
 from privet.schedule import Source, Study
+from privet.setting import Setting
 
 PAPER = Paper("A toy: noise hides", "Nobody et al. 2021", "0000.00000")
 NOISY = tuple(f"gaussian:sigma={s}" for s in (1, 4, 16))

@@ -16,10 +16,10 @@ import privet
 from privet import api, registry, run
 from privet.attack import FOLDER
 from privet.errors import SpecError, ThreatError
-from privet.experiment import Setting
 from privet.recorded.study import Recording
 from privet.recorded.system import fine
 from privet.schedule import Source
+from privet.setting import Setting
 from recordings import people, write
 from studies import privet as command_line
 
@@ -134,6 +134,10 @@ def test_the_command_resumes_gates_and_prints_json(tmp_path: Path, capsys: Captu
 
 def test_a_gate_on_what_was_not_recorded_cannot_pass(tmp_path: Path, capsys: Capture) -> None:
     told = ["audit", "--payloads", place() / "bare.parquet", *ASKED, "--out", tmp_path / "out"]
+    for gate in ("psnr>20", "input.advantage>3"):
+        assert command_line(*told, "--fail-if", gate) == 2
+        assert not (tmp_path / "out").exists(), "known before anything is computed"
+    assert "'input'" in capsys.readouterr().err
     assert command_line(*told, "--fail-if", "utility<0.5") == 2
     assert "which was not recorded" in capsys.readouterr().err
     assert command_line(*told, "--fail-if", "normalized>0.5") == 3

@@ -140,8 +140,9 @@ def audit(
     conditions = [gates.parse(text) for text in fail_if]
 
     def announce(planned: Schedule) -> None:
+        rebuilt = () if planned.corpus.kind == "payload" else ("input",)
         for gate in conditions:
-            gates.known(gate, (*planned.corpus.hidden, "input"))
+            gates.known(gate, (*planned.corpus.hidden, *rebuilt))
         screen.announce(planned)
 
     with Screen(err) as screen:

@@ -54,10 +54,10 @@ def make(
     from privet.challenge import folder
     from privet.challenge import make as making
     from privet.errors import SpecError
-    from privet.experiment import Setting
     from privet.recorded import study
     from privet.schedule import Source
     from privet.screen import Screen
+    from privet.setting import Setting
 
     if bundle is None and payloads is None:
         raise SpecError("say what to attack: a bundle's folder, or --payloads FILE")

@@ -66,11 +66,11 @@ def profile(
     """What a client pays for each cut and kept share: accuracy lost, bytes sent, work on the edge; and its choice. No
     attack runs: audit the choice."""
     from privet import profile as profiling
-    from privet.experiment import Setting
     from privet.report import profiles
     from privet.report.words import unmarked
     from privet.schedule import Source
     from privet.screen import Screen
+    from privet.setting import Setting
 
     question = profiling.Question(tuple(keep) or profiling.SHARES, tuple(at), order, bits, seeds, at_most, sure)
     source = Source(data, target, tuple(hidden), resize=resize, group=group, limit=limit, top=top)

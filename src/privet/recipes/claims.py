@@ -22,10 +22,10 @@ from typing import Any, Literal, get_args
 
 from privet.auditing.estimate import Estimate
 from privet.errors import PrivetError, SpecError, unknown
-from privet.experiment import Setting
 from privet.recipes.evidence import PUBLISHED, Attacker, Evidence
 from privet.report.chart import Chart
 from privet.schedule import Source, Study
+from privet.setting import Setting
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive", "differs", "not run"]
 ATTACKERS: tuple[Attacker, ...] = get_args(Attacker)

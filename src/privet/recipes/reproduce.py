@@ -14,11 +14,12 @@ from pathlib import Path
 from privet import schedule, study
 from privet.data.corpus import Corpus
 from privet.errors import SpecError
-from privet.experiment import REFERENCE, Setting
+from privet.experiment import REFERENCE
 from privet.recipes.claims import Grid, Judgement, Recipe, Where, judge
 from privet.recipes.commitment import Change, commit
 from privet.recipes.evidence import PUBLISHED, Evidence
 from privet.schedule import Schedule, Source, Study
+from privet.setting import Setting
 from privet.study import Event, Listener
 
 Loading = Callable[[int, int], None]

@@ -17,12 +17,12 @@ from privet.auditing.judge import Rules, judge
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import SpecError
-from privet.experiment import Report, Setting, file_of
 from privet.nets import mlp
 from privet.recorded import files as recordings
 from privet.recorded import shipped
 from privet.recorded.columns import PREFIX
 from privet.recorded.system import Recordings
+from privet.setting import Report, Setting, file_of
 from privet.train import Effort
 
 DEFAULT = "digits"  # what is audited where nothing is named

@@ -17,7 +17,8 @@ _GRAMMAR = re.compile(
     r"(?P<number>[-+0-9.eE]+|[-+]?(?:inf|infinity|nan))\s*(?:@\s*(?P<end>\w+))?\s*$",
     re.IGNORECASE,
 )
-_METRICS = (*METRICS, "psnr", "ssim")
+_OF_INPUT = ("psnr", "ssim")
+_METRICS = (*METRICS, *_OF_INPUT)
 _QUANTITIES = ("advantage", "normalized", "certified", "utility", *_METRICS)
 _OF_A_METRIC = ("advantage", "normalized", "certified")
 _ENDS = {"upper": "high", "lower": "low", "mean": "mean"}
@@ -74,9 +75,13 @@ def _prefix(text: str, first: str | None, second: str | None, quantity: str) -> 
 
 
 def known(gate: Gate, attributes: Collection[str]) -> None:
-    """SpecError where a gate names an attribute that is not audited."""
+    """SpecError where a gate names an attribute, or asks for how well inputs are rebuilt, and it is not audited."""
     if gate.attribute is not None and gate.attribute not in attributes:
         raise SpecError(unknown("attribute", gate.attribute, attributes))
+    if _metric(gate) in _OF_INPUT and INPUT not in attributes:
+        raise SpecError(
+            f"--fail-if {gate.text!r} asks for rebuilt inputs, and none were recorded; ask for an attribute"
+        )
 
 
 def check(gate: Gate, results: Results) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from privet.experiment import Setting
 from privet.recipes.claims import Grid, Where
 from privet.schedule import Source, Study
+from privet.setting import Setting
 
 CUT = "block3"  # maps in front of the fully connected layers: the deepest cut with channels to prune
 EARLIER = ("block1", "block2")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from privet.experiment import Setting
 from privet.recipes.claims import Grid, Where
 from privet.schedule import Source, Study
+from privet.setting import Setting
 
 CUTS = {"block1": 2, "block2": 3, "flatten": 4, "fc1": 5}  # a cut and the paper's number of the layer behind it
 FC1, FC2 = "flatten", "fc1"
