@@ -36,7 +36,12 @@ from privet.split import Split
 Array = np.ndarray
 SMALL = replace(TINY, name="small", attack_epochs=15, decoder_epochs=15, attack_steps=150, patience=4, calibration=200)
 SIZES = {"task_train": 60, "task_val": 20, "aux_train": 240, "aux_val": 80, "victim": 120}
-QUESTION = {"limit": 150, "effort": "tiny", "seeds": 2, "defenses": ["none", "gaussian:sigma=1"], "jobs": 1}
+ATTACKS = ("boosted_trees", "decoder", "inversion", "linear_probe", "mlp_probe")  # each kind; all of them elsewhere
+QUESTION = {
+    "limit": 150, "effort": "tiny", "seeds": 2, "defenses": ["none", "gaussian:sigma=1"], "attacks": ATTACKS, "jobs": 1
+}  # fmt: skip
+AUDIT = ["audit", "--limit=150", "--effort=tiny", "--seeds=2", "--defense=none", "--defense=gaussian:sigma=1"]
+AUDIT += [f"--attack={name}" for name in ATTACKS]  # the same on the command line
 
 
 def people(leak: float = 1.0, *, classes: int = 3, width: int = 6, seed: int = 0, **sizes: int) -> Corpus:

@@ -18,15 +18,14 @@ from privet.cli import app
 from privet.data import load
 from privet.runtime import bundle
 from privet.runtime.edge import Edge
-from studies import digits, privet
+from studies import AUDIT, digits, privet
 
 KEYS = [
     "data", "model", "at", "defense", "attack", "goal", "threat", "attribute", "metric", "value", "floor", "undefended",
     "normalized", "utility", "payload_bytes", "edge_macs", "seeds", "flags", "headline", "certified",
     "groups", "judged",
 ]  # fmt: skip
-ASKED = ["audit", "--limit", "150", "--effort", "tiny", "--seeds", "2", "--jobs", "1", "--defense", "none"]
-ASKED += ["--defense", "gaussian:sigma=1"]
+ASKED = [*AUDIT, "--jobs", "1"]
 VERBS = ("audit", "challenge", "cuts", "fit", "profile", "reproduce", "report", "compare", "defenses", "attacks")
 Capture = pytest.CaptureFixture[str]
 

@@ -31,10 +31,9 @@ from privet.schedule import Source, Study
 from privet.screen import Screen
 from privet.setting import Setting
 from privet.study import Event
-from studies import QUESTION, digits, privet
+from studies import AUDIT, QUESTION, digits, privet
 
 TESTS = Path(__file__).parent
-AUDIT = ["audit", "--limit=150", "--effort=tiny", "--seeds=2", "--defense=none", "--defense=gaussian:sigma=1"]
 SOURCE = Source("digits", limit=150)
 Process = subprocess.Popen[str]
 

@@ -78,10 +78,8 @@ def known(gate: Gate, attributes: Collection[str]) -> None:
     """SpecError where a gate names an attribute, or asks for how well inputs are rebuilt, and it is not audited."""
     if gate.attribute is not None and gate.attribute not in attributes:
         raise SpecError(unknown("attribute", gate.attribute, attributes))
-    if _metric(gate) in _OF_INPUT and INPUT not in attributes:
-        raise SpecError(
-            f"--fail-if {gate.text!r} asks for rebuilt inputs, and none were recorded; ask for an attribute"
-        )
+    if (metric := _metric(gate)) in _OF_INPUT and INPUT not in attributes:
+        raise SpecError(f"--fail-if {gate.text!r} asks for {metric}, and no input is rebuilt; ask for an attribute")
 
 
 def check(gate: Gate, results: Results) -> list[str]:
