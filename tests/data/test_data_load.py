@@ -349,6 +349,13 @@ def test_own_data_for_adversary_and_victims(tmp_path: Path, make: Any) -> None:
     strange = make.images(tmp_path / "w.parquet", pictures[250:], y=y[250:], s=np.arange(100) % 2)
     with pytest.raises(DataError, match="none of the classes of 's'"):
         load(str(main), target="y", hidden=["s"], aux=str(strange))
+    silent = make.images(tmp_path / "n.parquet", pictures[100:250], {"s": ("b", "a")}, s=np.arange(150) % 2)
+    c = load(str(main), target="y", hidden=["s"], aux=str(silent), victims=str(own))
+    assert set(c.aux_train.y.tolist()) == {-1}
+    assert "labels_missing" not in c.flags
+    assert any("no column 'y': nobody attacks the target" in note for note in c.notes)
+    with pytest.raises(DataError, match="has no column 'y'"):
+        load(str(main), target="y", hidden=["s"], victims=str(silent))
     less = make.images(tmp_path / "u.parquet", pictures[250:], y=y[250:])
     with pytest.raises(DataError, match="has no column 's'"):
         load(str(main), target="y", hidden=["s"], victims=str(less))

@@ -110,8 +110,9 @@ def train(
 
 
 def questions(corpus: Corpus) -> tuple[str, ...]:
-    """What the judge answers: the hidden attributes, then the target."""
-    return (*corpus.hidden, corpus.target)
+    """What the judge answers: the hidden attributes, then the target where the adversary's people have its labels."""
+    taught = np.unique(corpus.aux_train.y[corpus.aux_train.y >= 0])
+    return (*corpus.hidden, corpus.target) if len(taught) > 1 else corpus.hidden
 
 
 def labels(part: Part, name: str, corpus: Corpus) -> Array:

@@ -135,7 +135,7 @@ class Panel:
         years, genders = self._ask(drawn)
         before, verdicts = self._ask(inputs(self.corpus.victim.x[people]))
         said = {"faces:verdict": (genders == verdicts).astype(float), "faces:years": np.abs(years - before)}
-        for name in sorted(set(questions(self.corpus)) & {"gender", "sex"}):
+        for name in sorted({*self.corpus.hidden, self.corpus.target} & {"gender", "sex"}):
             values = [GENDERS.get(v.lower(), -1) for v in self.corpus.classes[name]]
             if sorted(values) == [0, 1]:
                 said["faces:gender"] = self._right(name, np.argsort(values)[genders], people)

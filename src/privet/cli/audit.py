@@ -87,7 +87,9 @@ def audit(
     effort: EffortName = "standard",
     seeds: Seeds = 3,
     resize: Resize = None,
-    aux: Annotated[str | None, typer.Option(help="data set of the adversary's own, same layout")] = None,
+    aux: Annotated[
+        str | None, typer.Option(help="data set of the adversary's own, same layout; it may lack the target")
+    ] = None,
     victims: Annotated[str | None, typer.Option(help="data set of the victims, same layout")] = None,
     group: Group = None,
     limit: Limit = None,

@@ -202,6 +202,8 @@ def label_notes(parts: Mapping[str, Part], question: Question) -> tuple[bool, li
         raise DataError("the victims are of one group only; give more data, more victims, or another group column")
     for name in question.attributes:
         labels = {role: part.y if name == question.target else part.s[name] for role, part in parts.items()}
+        if name == question.target:  # which nobody attacks: an adversary's set may know nothing of it
+            labels = {role: y for role, y in labels.items() if not role.startswith("aux") or np.any(y >= 0)}
         if absent := sum(int((codes < 0).sum()) for codes in labels.values()):
             missing = True
             notes.append(f"{absent} of {sum(map(len, labels.values()))} examples have no label of {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,11 @@ class Column:
     numbers: np.ndarray | None = None
     named: bool = False
     type: str = ""
+
+    def unknown(self, rows: int) -> Column:
+        """The same column where no row has a value."""
+        numbers = None if self.numbers is None else np.full(rows, np.nan)
+        return replace(self, codes=np.full(rows, -1, np.int64), numbers=numbers)
 
     def why_not(self) -> str | None:
         """Why this column cannot be a target, hidden or side attribute; None where it can."""

@@ -43,19 +43,17 @@ class Pool:
 
 
 def pool(sheets: Sequence[Sheet], question: Question) -> Pool:
-    """Put the sheets together. Raises DataError where a further set lacks a column, has none of an attribute's
-    classes, or has pictures where the main set has none."""
+    """Put the sheets together. Raises DataError where a further set lacks a column (the adversary's may lack the
+    target's), has none of an attribute's classes, or has pictures where the main set has none."""
     main = sheets[0]
     for sheet in sheets[1:]:
         if (sheet.x is None) != (main.x is None):
             raise DataError(f"{main.name} and {sheet.name} are not of one kind: only one of them has pictures")
     names = question.attributes if main.x is not None else tuple(main.columns)
     notes = [note for sheet in sheets for note in sheet.notes]
-    joined = {
-        name: _joined(name, sheets, name in question.attributes, notes) for name in names if name != question.group
-    }
+    joined = {name: _joined(name, sheets, question, notes) for name in names if name != question.group}
     if question.group in question.attributes:
-        joined[question.group] = _joined(question.group, sheets, True, notes)
+        joined[question.group] = _joined(question.group, sheets, question, notes)
     return Pool(
         "table" if main.x is None else "image",
         np.concatenate([sheet.origin for sheet in sheets]),
@@ -94,11 +92,15 @@ def most_frequent(pool: Pool, question: Question, top: str) -> Pool:
     return replace(kept, notes=(*kept.notes, f"{note} examples"))
 
 
-def _joined(name: str, sheets: Sequence[Sheet], attribute: bool, notes: list[str]) -> Column:
+def _joined(name: str, sheets: Sequence[Sheet], question: Question, notes: list[str]) -> Column:
     """One column over all sheets, in the main set's classes."""
-    first = sheets[0].columns[name]
+    first, attribute = sheets[0].columns[name], name in question.attributes
     columns = [first]
     for sheet in sheets[1:]:
+        if name not in sheet.columns and name == question.target and sheet.origin[0] == "aux":
+            notes.append(f"{sheet.name} has no column {name!r}: nobody attacks the target")
+            columns.append(first.unknown(len(sheet.ids)))
+            continue
         if name not in sheet.columns:
             raise DataError(
                 f"{sheet.name} has no column {name!r}, which {sheets[0].name} has; give a set of the same layout"
