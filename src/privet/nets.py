@@ -82,8 +82,8 @@ class Scale:
 
 
 class Shortcut(nn.Module):
-    """Logits [B, K] from a network's answer and from its input at once: for a network whose "
-    "last layer cannot be replaced."""
+    """Logits [B, K] from a network's answer and from its input at once: for a network whose last layer cannot be
+    replaced."""
 
     def __init__(self, network: nn.Module, answer: int, width: int, outputs: int) -> None:
         super().__init__()

@@ -205,8 +205,8 @@ def draw_up(study: Study, corpus: Corpus) -> Schedule:
 
 
 def _enough(corpus: Corpus) -> None:
-    """Every question needs somebody who carries its label: the victims to score, the "
-    "adversary to learn and to choose."""
+    """Every question needs somebody who carries its label: the victims to score, the adversary to learn and to
+    choose."""
     for attribute in corpus.hidden:
         for role, least in (("aux_train", 10), ("aux_val", 2), ("victim", 10)):
             part = corpus.parts[role]

@@ -86,6 +86,19 @@ def test_working_attacks_pass() -> None:
     assert all(c.passed for c in found.values()), found
 
 
+def test_many_classes_are_calibrated_on_enough_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code of 40 classes cannot be learned from one person of each, by nobody's fault."""
+    corpus = people(leak=0.0, classes=40, width=8, aux_train=800, aux_val=100)
+    seen = wire.observe(undefended(corpus), corpus, SERVER, 0)
+    effort = replace(EFFORT, calibration=40, attack_epochs=15, attack_steps=150)
+    verdicts = []
+    for people_of_each in (checks.PER_CLASS, 1):
+        monkeypatch.setattr(checks, "PER_CLASS", people_of_each)
+        found = checks.calibrate(seen, corpus, SERVER, {"mlp_probe": MlpProbe()}, effort=effort, seed=0)
+        verdicts.append(next(c.passed for c in found if (c.check, c.attack) == ("planted_bit", BATTERY)))
+    assert verdicts == [True, False]
+
+
 def test_a_blind_attack_fails_alone() -> None:
     found = calibrated({"blind": Blind(), "mlp_probe": MlpProbe()})
     assert not found["planted_bit", "blind"].passed

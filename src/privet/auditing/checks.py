@@ -25,6 +25,7 @@ from privet.data.corpus import Corpus
 from privet.train import Effort, inputs, some
 
 CALIBRATED = 3
+PER_CLASS = 20  # people from whom a planted attribute is learned: with six of each of 100 classes none finds it
 RECOVERED = 25.0  # dB, behind the first stage of the undefended network
 BATTERY = "(selected on aux_val)"
 
@@ -65,15 +66,15 @@ def calibrate(
     """Constant, planted bit, shuffled labels and identity, on people of this corpus, undefended, at this cut; and,
     of attacks that run candidates through the edge half, the first `stage` of the network."""
     known = {n: a for n, a in attacks.items() if a.goal == "attribute"}
-    # The machinery is what is calibrated, so a threat with few labels is given all of aux here.
-    ample = replace(threat, labels=effort.calibration, pairs=effort.calibration)
     checks: list[Check] = []
     for attribute in corpus.hidden[:CALIBRATED] if known else ():
         s = corpus.victim.s[attribute]
         people = some(np.flatnonzero(s >= 0), effort.calibration, seed)
         if len(people) < 2:
             continue
-        material = attribute_material(observed, corpus, ample, attribute, seed)
+        # The machinery is what is calibrated: a threat with few labels is given more here, and many classes, too.
+        ample = max(effort.calibration, PER_CLASS * corpus.n_classes(attribute))
+        material = attribute_material(observed, corpus, replace(threat, labels=ample, pairs=ample), attribute, seed)
         material = replace(material, train=[material.train[0]])
         victims = observed.victims.rows(torch.from_numpy(people))
         case = _Case(known, material, victims, torch.from_numpy(s[people]), attribute, effort, seed, device)
@@ -151,8 +152,8 @@ def _shuffled(case: _Case) -> list[Check]:
 
 
 def _planted(case: _Case) -> list[Check]:
-    """The attribute itself, in bits, stands in the payload: the attack selected on aux_val "
-    "must find it, others nearly."""
+    """The attribute itself, in bits, stands in the payload: the attack selected on aux_val must find it, others
+    nearly."""
     classes, material = case.material.outputs[0], case.material
     planted = replace(
         material,
