@@ -2,24 +2,27 @@
 
     residual(x) = ||m(x) - m||^2 / ||m||^2        averaged over the payloads of the input
 
-m is what the payload says and m(x) what x would say (`View.match`). The residual is relative, so that one grid of plans
-serves all cuts. Plans are chosen on aux_val, whose inputs the adversary knows; among ends and iterates the objective
-decides, never the one that looks better.
+m is what the payload says and m(x) what x would say (`View.match`), each value around its mean and over its noise
+(`Weighing`). The residual is relative, so that one grid of plans serves all cuts. Plans are chosen on aux_val, whose
+inputs the adversary knows; among ends and iterates the objective decides, never the one that looks better.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from privet.attack import View
+from privet.attack import Fields, View
 from privet.nets import Scale
 
+WEIGHED = 1000  # people from whom noise and variance are learned
+SETTLED = 1e-4  # share of its variance that every value is given as noise
 TOGETHER = 32  # people whose inputs are looked for at once
 TRIED = 8  # people of aux_val on whom plans are compared
 End = tuple[Tensor, Tensor]  # inputs [N, *input] and their objectives [N]
@@ -37,6 +40,53 @@ class Prior(Protocol):
 
 
 P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What payloads say, each value around its mean and over the deviation of its noise: no public, invertible change
+    of a payload may decide what a search finds.
+
+        (m - mean m) / sqrt(noise + SETTLED variance)
+
+    noise is the mean square of m(x) - m where x is the input; both are learned on aux_train. Where a value is always
+    the same, the mean variance stands for its own: what a candidate says there otherwise still counts."""
+
+    mean: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, train: View, x: Tensor) -> Weighing:
+        """Learn from views of people in aux_train and their inputs x [N, *input]."""
+        assert train.match is not None, "the threat grants the edge half"
+        rows = torch.arange(0, len(train), -(-len(train) // WEIGHED))
+        said = []
+        with torch.no_grad():
+            for some in torch.split(rows, 256):
+                pair = train.match(x[some], tuple(field[some] for field in train.seen[0]))
+                said.append([part.flatten(1).double().cpu() for part in pair])
+        expected, seen = (torch.cat(side) for side in zip(*said, strict=True))
+        variance = seen.var(0, correction=0)
+        still = variance <= 1e-12 * variance.max()
+        variance = torch.where(
+            still, variance[~still].mean() if not still.all() else torch.ones_like(variance), variance
+        )
+        noise = (expected - seen).square().mean(0)
+        return cls(seen.mean(0).float(), (noise + SETTLED * variance).rsqrt().float())
+
+    def __call__(self, view: View) -> View:
+        """The view whose `match` answers so."""
+        match = view.match
+        assert match is not None, "the threat grants the edge half"
+
+        def weighed(x: Tensor, payload: Fields) -> tuple[Tensor, Tensor]:
+            first, second = (self._weighed(part) for part in match(x, payload))
+            return first, second
+
+        return replace(view, match=weighed)
+
+    def _weighed(self, part: Tensor) -> Tensor:
+        return (part.flatten(1).float() - self.mean.to(part.device)) * self.weight.to(part.device)
 
 
 def objective(view: View, x: Tensor, offset: Tensor, prior: Prior) -> Tensor:
@@ -104,8 +154,9 @@ def lowest(ends: Sequence[End]) -> Tensor:
 
 def nearest(view: View, train: View, x: Tensor) -> Tensor:
     """The input x [M, *input] of the person in aux whose payload is nearest: [N, *input]."""
-    scale = Scale.of(train.flat).deviation  # infinite where a column is constant
-    return x[torch.cdist(view.flat / scale, train.flat / scale).argmin(1)]
+    scale = Scale.of(train.flat)
+    exact = "donot_use_mm_for_euclid_dist"  # by differences: by products equal rows are lost among large values
+    return x[torch.cdist(scale(view.flat), scale(train.flat), compute_mode=exact).argmin(1)]
 
 
 def in_groups(view: View, look: Callable[[View, int], Tensor]) -> Tensor:

@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from privet.attack import View
+from privet.attack import Fields, Solver, View
+from privet.attacks.gaussian_map import GaussianMap
+from privet.attacks.generative_prior import GenerativePrior
 from privet.attacks.inversion import Inversion, Plan, descend
-from privet.auditing import audit, wire
+from privet.auditing import audit, battery, wire
+from privet.auditing.battery import Material
 from privet.auditing.pictures import asked, shown
 from privet.auditing.threat import Threat
 from privet.auditing.wire import Wire
@@ -24,7 +27,7 @@ EFFORT = replace(SMALL, inversion_steps=300, asked=8)
 PLAIN = Plan(0.0, 0.0, 0.05)
 
 
-def linear(n: int, outputs: int, noise: float = 0.0, times: int = 1, seed: int = 0) -> tuple[View, Tensor]:
+def linear(n: int, outputs: int, noise: Tensor | float = 0.0, times: int = 1, seed: int = 0) -> tuple[View, Tensor]:
     """People of 12 numbers behind a known matrix, seen `times` times with noise of its own."""
     matrix = torch.randn(12, outputs, generator=torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(seed)
@@ -65,6 +68,53 @@ def test_what_does_not_determine_it_fits_all_the_same() -> None:
     found, least = descend(view, torch.full_like(x, 0.5), PLAIN, 500)
     assert float(least.max()) < 1e-3
     assert float((found - x).abs().mean()) > 0.1
+
+
+CHANGES = {"moved": (1.0, 300.0), "a value a thousandfold": (torch.tensor([1000.0] + [1.0] * 19), 0.0)}
+
+
+def changed(view: View, factor: Tensor | float, moved: float) -> View:
+    """The same payloads after a public, invertible change."""
+    match = view.match
+    assert match is not None
+    seen = tuple((p * factor + moved,) for (p,) in view.seen)
+
+    def back(x: Tensor, payload: Fields) -> tuple[Tensor, Tensor]:
+        first, second = (part * factor + moved for part in match(x, ((payload[0] - moved) / factor,)))
+        return first, second
+
+    return replace(view, flat=view.flat * factor + moved, seen=seen, match=back)
+
+
+@pytest.mark.parametrize("attack", [Inversion(), GaussianMap(), GenerativePrior()], ids=lambda a: type(a).__name__)
+def test_a_public_change_of_the_payload_hides_nothing(attack: Solver) -> None:
+    """Values around their means and over their noise are what is matched."""
+    (train, x), (val, x_val), (victims, truth) = (linear(n, 20, seed=i) for i, n in enumerate((200, 16, 16)))
+
+    def missed(factor: Tensor | float, moved: float) -> float:
+        views = [changed(view, factor, moved) for view in (train, val, victims)]
+        material = Material(views[:1], x, views[1], x_val, (12,))
+        found = battery.run(attack, material, views[2], effort=EFFORT, seed=0).victims
+        return float((found - truth).square().mean().sqrt())
+
+    assert missed(1.0, 0.0) < 0.03
+    for name, (factor, moved) in CHANGES.items():
+        assert missed(factor, moved) < 0.03, name
+
+
+def test_values_with_more_noise_count_for_less() -> None:
+    """Twelve values nearly without noise say everything; eight more that are mostly noise must not talk them down."""
+    noise = torch.tensor([0.01] * 12 + [5.0] * 8)
+    (train, x), (val, x_val), (victims, truth) = (linear(n, 20, noise, seed=i) for i, n in enumerate((200, 16, 16)))
+    material = Material([train], x, val, x_val, (12,))
+    found = battery.run(Inversion(), material, victims, effort=EFFORT, seed=0).victims
+    assert float((found - truth).square().mean().sqrt()) < 0.05
+
+
+def test_the_nearest_is_found_among_large_values() -> None:
+    view, x = linear(100, 20)
+    far = replace(view, flat=view.flat + 3000)
+    assert torch.equal(nearest(far, far, x), x)
 
 
 def test_payloads_of_one_input_are_matched_together() -> None:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from privet.attack import Posterior, Probe, Solver, View
 from privet.fitting import Course, Lesson, learn, outputs
 from privet.nets import Scale
+from privet.searching import Weighing
 from privet.train import Effort, Progress
 
 SOLVED = 2
@@ -58,6 +59,10 @@ def run(
     progress: Progress = None,
 ) -> Outcome:
     """Fit one attack and let it predict. No view of a victim exists before the attack is fitted to its end."""
+    if "edge" in attack.needs:
+        weighing = Weighing.of(material.train[0], material.known)
+        train, val = [weighing(view) for view in material.train], weighing(material.val)
+        material, victims = replace(material, train=train, val=val), weighing(victims)
     if isinstance(attack, Probe):
         predict, log = _fit_probe(attack, material, effort, seed, device, progress)
     else:
