@@ -138,6 +138,14 @@ def balanced_accuracy(p: Array, s: Array, weights: Array) -> Floats:
     return _over(recall.sum(axis=1), (people > 0).sum(axis=1))
 
 
+def evenly(p: Array, prior: Array) -> Array:
+    """The posterior [N, K] of whoever holds all values for equally frequent, from one that was learned where they have
+    the frequencies `prior` [K], above 0: p / prior, normalized. Its most likely value is Bayes' answer where the recall
+    of every value counts the same."""
+    even = np.asarray(p, np.float64) / prior
+    return np.asarray(even / even.sum(axis=1, keepdims=True))
+
+
 def auc(p: Array, s: Array, weights: Array) -> Floats:
     """Area under the ROC curve, one value against the rest, mean over values with both positives and negatives, [R].
 

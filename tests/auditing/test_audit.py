@@ -198,6 +198,28 @@ def test_tables_start_with_the_statistic_itself() -> None:
     assert np.array_equal(again["table/s/other/accuracy"], tables["table/s/guess/accuracy"])
 
 
+def test_a_rare_value_is_named_where_every_value_counts_the_same() -> None:
+    """One person in ten has the value 1, which a payload tells with a little noise: whoever is scored by accuracy says
+    0 of everybody, whoever is scored by balanced accuracy must not."""
+    generator = np.random.default_rng(0)
+    prior = np.array([0.9, 0.1])
+    s = (generator.random(4000) < prior[1]).astype(np.int64)
+    seen = s + generator.normal(size=len(s))
+    likelihood = np.exp(-((seen[:, None] - np.arange(2)) ** 2) / 2)
+    posterior = likelihood * prior / (likelihood @ prior)[:, None]
+    plain, fair = (audit.attribute_scores(posterior, s, given) for given in (None, prior))
+    assert plain["balanced_accuracy"] < 0.56
+    assert fair["balanced_accuracy"] == pytest.approx(0.69, abs=0.02)  # Phi(1/2)
+    assert {k: v for k, v in plain.items() if k != "balanced_accuracy"} == {
+        k: v for k, v in fair.items() if k != "balanced_accuracy"
+    }
+    corpus = people(victim=len(s), classes=2)
+    corpus.victim.s["s"][:] = s
+    tables = tabulate(Evidence({"posterior/s/guess": posterior, "prior/s": prior}), corpus, None, 2)
+    assert tables["table/s/guess/balanced_accuracy"][0] == pytest.approx(fair["balanced_accuracy"])
+    assert tables["table/s/guess/accuracy"][0] == pytest.approx(plain["accuracy"])
+
+
 def test_shown_victims_do_not_depend_on_scores() -> None:
     assert shown(100) == [0, 14, 28, 42, 56, 70, 84, 99]
     assert shown(3) == [0, 1, 2]

@@ -120,6 +120,7 @@ class Cheat:
 
     summary: ClassVar[str] = "cheats"
     goal: ClassVar[str] = "attribute"
+    needs: ClassVar[frozenset[str]] = frozenset()
     table: Any = None
 
     def fit(self, *_: Any, **__: Any) -> Callable[[View], Tensor]:

@@ -32,7 +32,8 @@ Report = Callable[[str, int, int], None] | None
 
 @dataclass
 class Evidence:
-    """Predictions for every victim and scores on aux_val, under flat names such as `posterior/race/mlp_probe`."""
+    """Predictions for every victim and scores on aux_val, under flat names such as `posterior/race/mlp_probe`;
+    `prior/race` [K] is how frequent the adversary knows each value to be."""
 
     arrays: dict[str, Array] = field(default_factory=dict)
     # attribute -> attack -> metric -> score on aux_val
@@ -89,7 +90,8 @@ def attack(
         )
         if method.goal == "attribute":
             evidence.arrays[f"posterior/{goal}/{name}"] = outcome.victims.numpy()
-            scores = attribute_scores(outcome.val.numpy(), known.known_val.numpy())
+            prior = evidence.arrays[f"prior/{goal}"] = frequencies(known.known, known.outputs[0])
+            scores = attribute_scores(outcome.val.numpy(), known.known_val.numpy(), prior)
             said[goal].append(_Said(name, scores.get("accuracy", 0.0), outcome, known.known_val))
         else:
             evidence.arrays |= pictures.record(name, outcome.victims, corpus.victim.x, people)
@@ -139,7 +141,8 @@ def _vote(evidence: Evidence, goal: str, said: list[_Said]) -> None:
     on_val = torch.stack([one.outcome.val for one in best]).mean(0).numpy()
     on_victims = torch.stack([one.outcome.victims for one in best]).mean(0).numpy()
     evidence.arrays[f"posterior/{goal}/{ENSEMBLE}"] = on_victims
-    evidence.selection[goal][ENSEMBLE] = attribute_scores(on_val, best[0].known_val.numpy())
+    prior = evidence.arrays[f"prior/{goal}"]
+    evidence.selection[goal][ENSEMBLE] = attribute_scores(on_val, best[0].known_val.numpy(), prior)
     evidence.logs[f"{goal}/{ENSEMBLE}"] = {"voters": [one.name for one in best]}
 
 
@@ -179,10 +182,26 @@ def _quarter(owned: int | None) -> int | None:
     return None if owned is None else max(2, owned // 4)
 
 
-def attribute_scores(posterior: Array, s: Array) -> dict[str, float]:
-    """Every attribute metric over one part, unweighted."""
+def frequencies(known: Tensor, classes: int) -> Array:
+    """How frequent each value is among the labelled people that an adversary owns [K], half a person added to each."""
+    counts = torch.bincount(known, minlength=classes).double().numpy() + 0.5
+    return np.asarray(counts / counts.sum())
+
+
+def attribute_scores(posterior: Array, s: Array, prior: Array | None = None) -> dict[str, float]:
+    """Every attribute metric over one part, unweighted; see `answered`."""
+    if not len(s):
+        return {}
     ones = np.ones((1, len(s)))
-    return {name: float(metric(posterior, s, ones)[0]) for name, metric in metrics.METRICS.items()} if len(s) else {}
+    return {
+        name: float(metric(answered(posterior, name, prior), s, ones)[0]) for name, metric in metrics.METRICS.items()
+    }
+
+
+def answered(posterior: Array, metric: str, prior: Array | None) -> Array:
+    """What an adversary says who is scored by this metric [N, K]: where every value counts the same, it takes off how
+    frequent it knows each to be, or a rare value would never be named."""
+    return posterior if prior is None or metric != "balanced_accuracy" else metrics.evenly(posterior, prior)
 
 
 def reference(observed: Observed, corpus: Corpus, threat: Threat, seed: int) -> Evidence:

@@ -33,7 +33,8 @@ def by_mask(
         material = replace(known, train=draws, val=only(known.val))
         outcome = battery.run(MlpProbe(), material, only(observed.victims), effort=effort, seed=seed, device=device)
         evidence.arrays[f"mask/{attribute}/mlp_probe"] = outcome.victims.numpy()
-        scores = audit.attribute_scores(outcome.val.numpy(), known.known_val.numpy())
+        prior = audit.frequencies(known.known, known.outputs[0])
+        scores = audit.attribute_scores(outcome.val.numpy(), known.known_val.numpy(), prior)
         evidence.selection[attribute] = {"mask:mlp_probe": scores}
     return evidence
 

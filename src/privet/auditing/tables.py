@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from privet import metrics
-from privet.auditing.audit import Evidence
+from privet.auditing.audit import Evidence, answered
 from privet.auditing.estimate import weights
 from privet.data.corpus import Corpus
 from privet.payload import Array
@@ -39,8 +39,10 @@ def tabulate(evidence: Evidence, corpus: Corpus, answers: Array | None, replicat
             own = weights(victim.groups[people], replicates, seed=0)
             name = rest[1] if kind == "posterior" else f"{kind}:{rest[1]}"
             wanted = {"accuracy": metrics.accuracy} if kind == "curve" else metrics.METRICS
+            prior = evidence.arrays.get(f"prior/{rest[0]}")
             for metric, function in wanted.items():
-                tables[f"table/{rest[0]}/{name}/{metric}"] = function(value[people], s[people], own)
+                said = answered(value[people], metric, prior)
+                tables[f"table/{rest[0]}/{name}/{metric}"] = function(said, s[people], own)
         elif kind in ("score", "floor", "curve", "judged"):
             goal = JUDGED if kind == "judged" else "input"
             name = rest[1] if kind in ("score", "judged") else f"{kind}:{rest[1]}"
