@@ -141,6 +141,28 @@ def test_pairs_cancel_what_they_share() -> None:
             paired(a, wrong, n=20)
 
 
+def test_rates_that_differ_for_nobody_may_differ_for_somebody() -> None:
+    same = [np.full(401, 0.9)]
+    e = paired(same, same, 50, (-1, 1), 50)
+    assert (e.mean, e.low, e.high) == (0.0, pytest.approx(-0.071, abs=1e-3), pytest.approx(0.071, abs=1e-3))
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.04, 0.0), (0.05, 0.02), (0.3, 0.1)])
+def test_differences_of_rates_are_covered(first: float, second: float) -> None:
+    """Of 40 people some are right in one alone: 95 % intervals hold the true difference about as often as they say,
+    and without the bounds, by which they know to be of rates, far less often where such people are few."""
+    generator, hits = np.random.default_rng(0), np.zeros(2)
+    w = weights(np.arange(40), 200, seed=1)
+    for _ in range(300):
+        lot = generator.random(40)
+        rows = [w @ (lot < first) / 40, w @ ((lot >= first) & (lot < first + second)) / 40]
+        for i, bounds in enumerate(((-1.0, 1.0), None)):
+            e = paired(rows[:1], rows[1:], 40, bounds, 40)
+            hits[i] += e.low <= first - second <= e.high
+    assert hits[0] / 300 >= 0.93
+    assert (hits[1] / 300 < 0.85) == (first < 0.045)
+
+
 def covered(seeds: int, simulations: int = 300) -> tuple[float, float]:
     """Share of simulations whose interval holds the truth, with groups as groups and with groups ignored.
 

@@ -49,7 +49,8 @@ def test_differences_are_paired() -> None:
     assert (TARGET, "accuracy") in found
     assert not found[TARGET, "accuracy"].claimed
     same = by_name(compare.differences(compare.side(runs, A, "a"), compare.side(runs, A, "a")))
-    assert (same["s", "accuracy"].difference.low, same["s", "accuracy"].difference.high) == (0.0, 0.0)
+    e = same["s", "accuracy"].difference
+    assert -0.02 < e.low < e.mean == 0.0 < e.high < 0.02  # nobody differs of these people, of others some may
     assert d.json()["claimed"] is True
 
 

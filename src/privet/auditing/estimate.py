@@ -120,12 +120,18 @@ def paired(
 ) -> Estimate:
     """The difference a - b under the same weights and seeds: what both share cancels. Arguments as in `estimate`.
 
-    `DataError` unless a and b have the same seeds and the same replicates; `bounds` are those of the difference.
+    `DataError` unless a and b have the same seeds and the same replicates. `bounds` are those of the difference; given
+    them and effective_n, a and b are taken for rates of the same people, and where fewer than 5 are right in one alone
+    the interval is widened to what Wilson's say of those: none of 50 is [-0.071, 0.071] and not [0, 0].
     """
     first, second = _table(a), _table(b)
     if first.shape != second.shape:
         raise DataError(f"a is {first.shape} and b {second.shape} (seeds, 1 + replicates); give the same of both")
-    return estimate(list(first - second), n, bounds, effective_n)
+    found = estimate(list(first - second), n, bounds, effective_n)
+    if bounds is None or effective_n is None:
+        return found
+    low, high = _few_differ(found.mean, float((first - second)[:, 1:].var(axis=1, ddof=1).mean()), effective_n)
+    return Estimate(found.mean, max(min(found.low, low), bounds[0]), min(max(found.high, high), bounds[1]), n)
 
 
 def _table(per_seed: Sequence[npt.NDArray[Any]]) -> Floats:
@@ -154,6 +160,17 @@ def _few(rate: float, effective_n: int) -> tuple[float, float]:
     if min(rate, 1 - rate) * effective_n >= FEW:
         return rate, rate
     return wilson(rate * effective_n, effective_n)
+
+
+def _few_differ(mean: float, variance: float, effective_n: int) -> tuple[float, float]:
+    """What Wilson's intervals leave open of a difference of two rates, p - q, where p of the people are right in the
+    first alone and q in the second alone: its variance is (p + q - (p - q)^2) / n, which gives both."""
+    differ = min(max(variance * effective_n + mean**2, abs(mean)), 1.0)
+    p, q = (differ + mean) / 2, (differ - mean) / 2
+    if min(p, q) * effective_n >= FEW:
+        return mean, mean
+    (least_p, most_p), (least_q, most_q) = (wilson(share * effective_n, effective_n) for share in (p, q))
+    return min(mean, least_p - most_q), max(mean, most_p - least_q)
 
 
 def _t975(first: float, first_freedom: float, second: float, second_freedom: float) -> float:

@@ -98,7 +98,7 @@ def _attribute(challenge: Challenge, table: pa.Table, name: str, path: Path) -> 
         yield Score(
             name, metric, estimate([value], len(s), (0.0, 1.0), persons),
             estimate([floors[by]], len(s), (0.0, 1.0), persons),
-            paired([value], [floors[by]], len(s), None, persons), by,
+            paired([value], [floors[by]], len(s), (-1.0, 1.0), persons), by,
         )  # fmt: skip
 
 

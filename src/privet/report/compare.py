@@ -9,7 +9,7 @@ from typing import Any
 from privet.auditing.estimate import Estimate, paired
 from privet.auditing.tables import TARGET
 from privet.errors import RunError, unknown
-from privet.report.runs import Runs
+from privet.report.runs import RATES, Runs
 
 
 @dataclass(frozen=True)
@@ -90,5 +90,5 @@ def _difference(a: Side, b: Side, goal: str, metric: str, attacks: tuple[str, st
     people, groups = a.runs.people(goal)
     if tables[0][0].shape != tables[1][0].shape:
         raise RunError(f"{a.label} and {b.label} were audited with different efforts; use the same --effort for both")
-    value = paired(tables[0], tables[1], people, None, groups)
+    value = paired(tables[0], tables[1], people, (-1.0, 1.0) if metric in RATES else None, groups)
     return Difference(a.label, b.label, goal, metric, attacks, value, len(seeds))

@@ -34,7 +34,8 @@ class Cell:
 
     def minus(self, other: Cell) -> Estimate:
         """The paired difference."""
-        return paired(self.tables, other.tables, self.people, None, self.groups)
+        bounds = (-1.0, 1.0) if self.metric in RATES else None
+        return paired(self.tables, other.tables, self.people, bounds, self.groups)
 
 
 class Runs:
