@@ -55,7 +55,7 @@ class Answer:
 
 
 def audit(
-    data: str = "digits",
+    data: str | Path | None = None,
     model: str = "",
     *,
     target: str | None = None,
@@ -96,12 +96,14 @@ def audit(
 
     With `payloads` (files) nothing is trained but the adversaries, who attack what another system sent; with `bundle`
     what a shipped edge makes of the people of `data`: `privet.audit(payloads="sent.parquet", hidden=["race"])`.
-    Without `out` the runs are kept in a fresh temporary folder. `listen` hears of every stage, `announce` of the plan
-    before the first trial. Raises the errors of `privet.errors`, each with its remedy.
+    Without `data` the people are the digits; without `out` the runs are kept in a fresh temporary folder. `listen`
+    hears of every stage, `announce` of the plan before the first trial. Raises the errors of `privet.errors`, each with
+    its remedy.
     """
     files = (payloads,) if isinstance(payloads, str | Path) else tuple(payloads)
+    people = str(data) if data is not None else "" if files else recorded.DEFAULT
     source = Source(
-        str(data), target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad or "skip", top,
+        people, target, tuple(hidden), tuple(side), resize, aux, victims, group, limit, on_bad or "skip", top,
         dependence,
     )  # fmt: skip
     kept = None if weights is None else str(weights)

@@ -119,6 +119,10 @@ class Study:
             calibrated=calibrated, any_version=self.any_version, report=report,
         )  # fmt: skip
 
+    def lacking(self, corpus: Corpus) -> dict[str, str]:
+        """Quantities that `--fail-if` asks for in vain, each with the reason and a remedy."""
+        return {}
+
     def told(self, corpus: Corpus) -> dict[str, Any]:
         """What a plan says of the systems compared: title, command, model, cut, threat, and the name of the scale."""
         setting = self.setting

@@ -217,6 +217,14 @@ def test_wrong_answers_are_one_sentence(case: str, tmp_path: Path) -> None:
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("absent", ["digits", "answers.csv"])
+def test_answers_are_a_file(absent: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"{absent} is not there; give one CSV or Parquet file of answers"):
+        score(place.read(published()), Path(absent))
+    with pytest.raises(DataError, match="is a folder; give one CSV or Parquet file of answers"):
+        score(place.read(published()), tmp_path)
+
+
 def test_answers_may_come_in_any_order_as_csv(tmp_path: Path) -> None:
     table = pa.table(truth())
     pc.write_csv(table.take(list(reversed(range(len(table))))), tmp_path / "a.csv")

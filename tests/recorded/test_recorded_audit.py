@@ -134,18 +134,47 @@ def test_the_command_resumes_gates_and_prints_json(tmp_path: Path, capsys: Captu
 
 def test_a_gate_on_what_was_not_recorded_cannot_pass(tmp_path: Path, capsys: Capture) -> None:
     told = ["audit", "--payloads", place() / "bare.parquet", *ASKED, "--out", tmp_path / "out"]
-    for gate in ("psnr>20", "input.advantage>3"):
+    reasons = {
+        "psnr>20": "no input is rebuilt",
+        "input.advantage>3": "'input'",
+        "utility<0.5": "was not recorded; give the column answer",
+        "normalized>0.5": "a recording alone has no scale; use advantage",
+        "race.certified>0.5": "can be had of a file; use advantage",
+    }
+    for gate, reason in reasons.items():
         assert command_line(*told, "--fail-if", gate) == 2
+        assert reason in capsys.readouterr().err
         assert not (tmp_path / "out").exists(), "known before anything is computed"
-    assert "'input'" in capsys.readouterr().err
-    assert command_line(*told, "--fail-if", "utility<0.5") == 2
-    assert "which was not recorded" in capsys.readouterr().err
-    assert command_line(*told, "--fail-if", "normalized>0.5") == 3
-    assert "a recording alone has no scale" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("left_out", [(), ("answer",)])
+def test_what_a_recording_lacks(left_out: tuple[str, ...], tmp_path: Path) -> None:
+    """Utility is judged on what is compared with the first file."""
+    second = write(tmp_path / "two.parquet", people(0.0), *left_out)
+    files = (str(place() / "loud.parquet"), str(second))
+    study = Recording(
+        Source("", "gender", ("race",)), Setting("recorded", ""), ("loud", "two"), 1, Path("nowhere"), files=files
+    )
+    assert set(study.lacking(study.load())) == {"certified", *(["utility"] if left_out else [])}
+
+
+def test_persons_are_linked_and_their_payloads_added_up(tmp_path: Path) -> None:
+    """Twelve persons of five payloads in each part have a payload that says little of their race, and who they are."""
+    given = people(0.5, n=240)
+    person = np.arange(240) // 4
+    for name in ("race", "gender", "answer"):
+        given[name] = given[name][4 * person]
+    given["payload"] += 5 * given["payload"][4 * person]
+    path = write(tmp_path / "sent.parquet", given | {"who": person})
+    found = audit(path, out=tmp_path / "out", group="who").results
+    assert [link.first.mean > 0.5 for link in found.linked] == [True]
+    assert [(several.attribute, several.defense) for several in found.many] == [("race", "sent")]
 
 
 WRONG: list[tuple[list[str], str]] = [
-    (["--payloads", "absent.parquet"], "absent.parquet"),
+    (["--payloads", "absent.parquet"], "absent.parquet is not there; give one Parquet or CSV file of payloads"),
+    (["--payloads", "digits"], "digits is not there; give one Parquet or CSV file of payloads"),
+    (["--payloads", "LOUD", "--data", "digits"], "--data cannot be given"),
     (["--payloads", "LOUD", "--target", "gendr"], "did you mean 'gender'"),
     (["--payloads", "LOUD", "--defense", "gaussian"], "--defense cannot be given"),
     (["--payloads", "LOUD", "--data", "faces"], "--data cannot be given"),
@@ -193,7 +222,10 @@ def test_a_run_keeps_what_a_report_needs(tmp_path: Path) -> None:
     assert command_line("report", folder) == 0
 
 
-@pytest.mark.parametrize("base", [np.float64(1.7e9), np.int64(2**62 + 1)], ids=str)
+BASES = [np.float64(1.7e9), np.int64(2**62 + 1), np.int32(1_000_000_000), np.uint32(4_000_000_000)]
+
+
+@pytest.mark.parametrize("base", BASES, ids=str)
 def test_values_finer_than_float32_resolves_are_told_apart(base: Any) -> None:
     """What differs by units far from zero is a leak as any other, and not a constant."""
     told = np.arange(12).reshape(4, 3)

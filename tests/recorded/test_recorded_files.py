@@ -95,8 +95,31 @@ def test_a_csv_and_another_prefix(tmp_path: Path) -> None:
     pc.write_csv(pa.table(given), tmp_path / "sent.csv")
     corpus = read(tmp_path / "sent.csv", prefix="f")
     assert corpus.systems["sent"].width == 12
+    assert "a payload of sent is 12 values, f0 to f11" in corpus.notes
     with pytest.raises(DataError, match="--payload-columns PREFIX"):
         read(tmp_path / "sent.csv")
+
+
+def test_only_numbered_columns_are_values(tmp_path: Path) -> None:
+    """Prefixes that labels, persons and ids begin with, too: none of them is taken for a number that was sent."""
+    given = _columns(people())
+    path = tmp_path / "sent.parquet"
+    own = {name.replace("payload_", "p"): v for name, v in given.items()} | {"person": np.arange(240) // 2}
+    corpus = read(write(path, own | {"page": given["race"]}), prefix="p", hidden=("page",))
+    assert corpus.systems["sent"].width == 12
+    assert corpus.person == "person"
+    wrong = {
+        "payload_time' of sent begins with 'payload_'": given | {"payload_time": np.arange(240)},
+        "payload_7 is missing between payload_6 and payload_8": {k: v for k, v in given.items() if k != "payload_7"},
+        "has the number of another value": given | {"payload_07": given["payload_7"]},
+        "row 7 \\(NaN or infinity in 'payload_3'\\)": given
+        | {"payload_3": np.where(np.arange(240) == 7, np.nan, given["payload_3"])},
+        "row 7 \\(a missing value in 'payload_3'\\)": given
+        | {"payload_3": pa.array([None if i == 7 else float(v) for i, v in enumerate(given["payload_3"])])},
+    }
+    for sentence, columns in wrong.items():
+        with pytest.raises(DataError, match=sentence):
+            read(write(path, columns))
 
 
 def _row(value: Any) -> Callable[[list[Any]], None]:
@@ -120,7 +143,8 @@ BAD: dict[str, tuple[Callable[[list[Any]], None], str]] = {
     "NaN": (_inside(float("nan")), "NaN or infinity"),
     "infinity": (_inside(float("inf")), "NaN or infinity"),
     "missing value": (_inside(None), "a missing value"),
-    "too large": (_inside(1e300), "beyond float32"),
+    "too large": (_inside(1e300), "beyond 1e+15"),
+    "too large to square": (_inside(-2e18), "a value of 'payload' beyond 1e+15: divide all of them by a constant"),
 }
 
 
@@ -165,6 +189,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no victims": ({"role": ["aux"] * 240}, {}, "no row has the role 'victim'"),
     "no such group": ({}, {"group": "persn"}, "no column named 'persn'"),
     "twice an id": ({"id": ["x", "x", *map(str, range(238))]}, {}, "an id that stands twice ('x')"),
+    "two rows": ({name: values[:2] for name, values in people().items()}, {}, "has 2 rows; an audit needs 20"),
     "few rows": ({name: values[:12] for name, values in people().items()}, {}, "an audit needs 20"),
 }
 
@@ -203,6 +228,60 @@ def test_equal_payloads_of_many_numbers_are_one_person(tmp_path: Path) -> None:
     seen = [{tuple(row) for row in recorded(corpus, "sent").payloads[role].tolist()} for role in ADVERSARY]
     assert not seen[0] & seen[2]
     assert not seen[1] & seen[2]
+
+
+def test_integers_far_from_zero_are_read_where_they_are_near_each_other(tmp_path: Path) -> None:
+    payload = 2**62 + np.arange(240 * 6).reshape(240, 6)
+    path = tmp_path / "sent.parquet"
+    assert read(write(path, people() | {"payload": payload})).systems["sent"].width == 6
+    payload[7, 2] = 0
+    with pytest.raises(DataError, match="1 of 240 rows of sent cannot be used: row 7 "):
+        read(write(path, people() | {"payload": payload}))
+
+
+def _sent(corpus: Recordings) -> list[set[tuple[float, ...]]]:
+    """The different payloads of each part."""
+    return [{tuple(row) for row in recorded(corpus, "sent").payloads[role].tolist()} for role in ADVERSARY]
+
+
+def test_the_adversary_has_no_payload_of_a_victim_where_roles_are_given(tmp_path: Path) -> None:
+    given = people() | {"role": ["aux"] * 150 + ["victim"] * 90}
+    given["payload"][:10] = given["payload"][230:]
+    corpus = read(write(tmp_path / "sent.parquet", given))
+    train, val, victim = _sent(corpus)
+    assert not (train | val) & victim
+    assert (len(train | val), len(corpus.victim)) == (140, 90)
+    assert any(note.startswith("10 rows were removed from the adversary's part") for note in corpus.notes)
+    assert not any("take no part" in note for note in corpus.notes)
+
+
+@pytest.mark.parametrize("values", [1, 60])
+def test_payloads_of_few_bits_are_kept_on_both_sides_with_a_note(values: int, tmp_path: Path) -> None:
+    """The same for very many people, and a few times each: nobody was recorded twice."""
+    given = people() | {"role": ["aux"] * 150 + ["victim"] * 90}
+    given["payload"] = np.random.default_rng(0).integers(0, values, (240, 1))
+    corpus = read(write(tmp_path / "sent.parquet", given))
+    assert sum(map(len, corpus.parts.values())) == 240
+    assert any("of 150 rows of the adversary have the payload of a victim" in note for note in corpus.notes)
+
+
+def test_equal_payloads_do_not_make_one_person_of_two(tmp_path: Path) -> None:
+    """200 persons with four payloads of 8 bits each would else all hang together."""
+    given = people(n=800) | {"person": np.arange(800) // 4}
+    given["payload"] = np.random.default_rng(0).integers(0, 256, (800, 1), np.uint8)
+    corpus = read(write(tmp_path / "sent.parquet", given))
+    assert [len(np.unique(corpus.parts[role].groups)) for role in ADVERSARY] == [100, 20, 80]
+    assert sum(map(len, corpus.parts.values())) == 800
+    assert corpus.person == "person"
+
+
+def test_a_payload_that_two_persons_sent_is_not_learned_from_and_attacked(tmp_path: Path) -> None:
+    given = people() | {"person": np.arange(240)}
+    given["payload"][:20] = given["payload"][20:40]
+    corpus = read(write(tmp_path / "sent.parquet", given))
+    train, val, victim = _sent(corpus)
+    assert not (train | val) & victim
+    assert len(corpus.victim) == 96
 
 
 def test_inputs_grant_pairs(tmp_path: Path) -> None:
@@ -255,6 +334,41 @@ def test_several_files_are_paired_by_id_or_by_row(tmp_path: Path) -> None:
         read(bare, write(tmp_path / "two.parquet", {name: values[:200] for name, values in other.items()}, "id"))
     with pytest.raises(SpecError, match="names one file twice"):
         read(bare, bare)
+
+
+def test_answers_are_in_the_classes_of_the_first_file(tmp_path: Path) -> None:
+    """Numbers in one file and text in the other, of which the order differs; the target in one file only."""
+    given = people()
+    digits = np.random.default_rng(0).integers(0, 12, 240)
+    given |= {"gender": digits, "answer": digits}
+    words = {"gender": digits.astype(str), "answer": digits.astype(str)}
+    first = write(tmp_path / "one.parquet", given)
+    for more, left_out, target in ((words, (), "gender"), (words, ("gender",), "gender"), (words, (), "answer")):
+        corpus = read(first, write(tmp_path / "two.parquet", given | more, *left_out), target=target)
+        one, two = (recorded(corpus, name).answers["victim"] for name in ("one", "two"))
+        assert np.array_equal(one, two)
+        if target == "gender":
+            assert np.array_equal(one, corpus.victim.y)
+    for target, remedy in (("gender", "as the target is written"), ("answer", "with --target")):
+        second = write(tmp_path / "two.parquet", given | {"answer": ["twelve", *words["answer"][1:]]}, "gender")
+        with pytest.raises(DataError, match=f"of two says twelve, which is no value of '{target}' in one .*{remedy}"):
+            read(first, second, target=target)
+
+
+@pytest.mark.parametrize("column", ["race", "person", "role"])
+def test_files_that_say_different_things_of_one_person(column: str, tmp_path: Path) -> None:
+    given = people() | {"person": np.arange(240), "role": ["aux"] * 150 + ["victim"] * 90}
+    other = given | {column: np.roll(given[column], 1)}
+    paths = write(tmp_path / "one.parquet", given), write(tmp_path / "two.parquet", other)
+    with pytest.raises(DataError, match=f"{column!r} differs in .* or a column 'id'"):
+        read(*paths)
+    named = [f"p{i}" for i in range(240)]
+    paths = (
+        write(tmp_path / "one.parquet", given | {"id": named}),
+        write(tmp_path / "two.parquet", other | {"id": named}),
+    )
+    with pytest.raises(DataError, match=rf"differ in {column!r} of \d+ ids, the first is 'p\d+' \(.* and .*\); mend"):
+        read(*paths)
 
 
 def test_roles_depend_on_the_contents_alone(tmp_path: Path) -> None:

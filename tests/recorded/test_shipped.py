@@ -55,6 +55,12 @@ def test_people_that_it_was_fitted_on_take_no_part() -> None:
     assert any("does not name these people" in note for note in other.notes)
 
 
+def test_persons_of_the_data_are_those_of_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replace(data.load("digits"), person="writer")
+    monkeypatch.setattr(Source, "load", lambda *_: whole)
+    assert shipped.load(bundle(), DIGITS).person == "writer"
+
+
 def test_noise_is_drawn_anew_for_everybody_and_repeats_with_the_seed() -> None:
     corpus, system = recording()
     threat = Threat.named("server").of_recording(system.held)

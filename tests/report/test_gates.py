@@ -112,6 +112,16 @@ def test_an_unknown_attribute_and_what_was_not_measured() -> None:
     assert failures("input.advantage>3", results) == []
 
 
+@pytest.mark.parametrize("quantity", ["utility", "normalized", "certified"])
+def test_what_is_lacking_is_refused_with_the_reason(quantity: str) -> None:
+    gate = gates.parse(f"{quantity}>0.5")
+    gates.known(gate, ["s"])
+    with pytest.raises(SpecError, match=f"asks for {quantity}: nobody wrote it down; ask another"):
+        gates.known(gate, ["s"], {quantity: "nobody wrote it down; ask another"})
+    with pytest.raises(SpecError, match="only accuracy and balanced_accuracy are certified"):
+        gates.known(gates.parse("auc.certified>0.9"), ["s"])
+
+
 def test_a_failed_calibration_fails_every_gate() -> None:
     blind = Check("planted_bit", BATTERY, "s", "accuracy", 0.5, "at least 0.980", False, 0)
     told = failures("advantage>0.99", made(checks=(blind,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,8 +59,9 @@ def score(challenge: Challenge, answers: Path) -> list[Score]:
 
 def _answers(challenge: Challenge, path: Path) -> pa.Table:
     """The answers in the order of the payloads."""
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; give one CSV or Parquet file")
+    if not os.path.isfile(path.expanduser()):
+        what = "is a folder" if os.path.isdir(path.expanduser()) else "is not there"
+        raise DataError(f"{path} {what}; give one CSV or Parquet file of answers")
     table = open_source(str(path)).train.table
     if "id" not in table.column_names:
         raise DataError(f"{path} has no column 'id'; answer by the ids of payloads.parquet")

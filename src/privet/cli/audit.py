@@ -14,7 +14,7 @@ from rich.markup import escape
 from privet.cli.options import (
     AnyVersion,
     At,
-    Data,
+    DataOrNone,
     Dependence,
     Device,
     EffortName,
@@ -54,7 +54,7 @@ def audit(
         Path | None,
         typer.Argument(help="folder that privet fit wrote: attack what its own edge makes of the people of --data"),
     ] = None,
-    data: Data = "digits",
+    data: DataOrNone = None,
     target: Target = None,
     hidden: Hidden = [],  # noqa: B006
     payloads: Annotated[
@@ -144,7 +144,7 @@ def audit(
     def announce(planned: Schedule) -> None:
         rebuilt = () if planned.corpus.kind == "payload" else ("input",)
         for gate in conditions:
-            gates.known(gate, (*planned.corpus.hidden, *rebuilt))
+            gates.known(gate, (*planned.corpus.hidden, *rebuilt), planned.study.lacking(planned.corpus))
         screen.announce(planned)
 
     with Screen(err) as screen:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from privet.cli.options import Data, Group, Hidden, Json, Limit, Resize, Target
+from privet.cli.options import DataOrNone, Group, Hidden, Json, Limit, Resize, Target
 from privet.cli.root import PIPED, err
 
 EXAMPLE = (
@@ -36,7 +36,7 @@ def make(
         str | None, typer.Option(help="Parquet or CSV of payloads that a system sent, as privet audit takes it")
     ] = None,
     payload_columns: Annotated[str, typer.Option(help="how the names of the payload's columns begin")] = "payload_",
-    data: Data = "digits",
+    data: DataOrNone = None,
     target: Target = None,
     hidden: Hidden = [],  # noqa: B006
     group: Group = None,
@@ -62,8 +62,9 @@ def make(
     if bundle is None and payloads is None:
         raise SpecError("say what to attack: a bundle's folder, or --payloads FILE")
     folder.check_target(out)
+    people = "" if data is None else data
     asked = study.study(
-        Source(data, target, tuple(hidden), resize=resize, group=group, limit=limit, on_bad=on_bad or "skip"),
+        Source(people, target, tuple(hidden), resize=resize, group=group, limit=limit, on_bad=on_bad or "skip"),
         Setting("", ""), defenses=(), seeds=1, out=out, jobs=1, max_minutes=None, any_version=False,
         files=() if payloads is None else (payloads,), prefix=payload_columns,
         bundle=None if bundle is None else str(bundle), on_bad=on_bad,

@@ -7,13 +7,9 @@ from typing import Annotated
 
 import typer
 
-Data = Annotated[
-    str,
-    typer.Option(
-        help="digits, a Parquet file or folder, a table (DIR/adult), an image folder with labels.csv, a CSV, or "
-        "hub:NAME"
-    ),
-]
+DATA = "digits, a Parquet file or folder, a table (DIR/adult), an image folder with labels.csv, a CSV, or hub:NAME"
+Data = Annotated[str, typer.Option(help=DATA)]
+DataOrNone = Annotated[str | None, typer.Option(help=DATA + " [digits]")]  # where payload files bring their own people
 Target = Annotated[str | None, typer.Option(help="column the server is asked for [digits: parity]")]
 Hidden = Annotated[list[str], typer.Option(help="column nobody asked for; repeat it, or 'all' [digits: digit]")]
 Model = Annotated[

@@ -1,13 +1,14 @@
 """A file's payload as numbers, and the rows that hold none.
 
 One convention: a column `payload` of lists of numbers (or of byte strings of one length), or else one column of numbers
-for each value, `payload_0`, `payload_1`, ... in the order of their numbers.
+for each value, `payload_0`, `payload_1`, ... in the order of their numbers, without a gap.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from privet.payload import Array
 
 WHOLE, PREFIX = "payload", "payload_"
 NAMED = 5  # rows that a message names
-LIMIT = float(np.finfo(np.float32).max)
+LIMIT = 1e15  # squares of larger values, summed over people, come near the end of float32
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,39 @@ class Block:
     columns: tuple[str, ...]
 
 
-def payload(table: pa.Table, prefix: str, where: str) -> Block:
-    """The payload of every row. DataError where there is none, or none of numbers."""
+def payload(table: pa.Table, prefix: str, where: str, others: Collection[str] = ()) -> Block:
+    """The payload of every row; `others` are columns that are something else, however they are called. DataError where
+    there is none, or none of numbers, and where a column that begins as they do is no value or a value is missing."""
     if WHOLE in table.column_names and prefix == PREFIX:
         return lists(WHOLE, table[WHOLE], where)
-    names = [name for name in table.column_names if name.startswith(prefix)]
+    return _scalars(_values(table, prefix, where, others), table, where)
+
+
+def _values(table: pa.Table, prefix: str, where: str, others: Collection[str]) -> list[str]:
+    """The columns of the payload's values, in the order of their numbers."""
+    begun = [name for name in table.column_names if name.startswith(prefix) and name not in others]
+    names = [name for name in begun if re.fullmatch("[0-9]+", name.removeprefix(prefix))]
     if not names:
         raise DataError(
-            f"{where} has no column {WHOLE!r} and none that begins with {prefix!r}; its columns are "
+            f"{where} has no column {WHOLE!r} and none that is {prefix!r} and a number; its columns are "
             f"{', '.join(table.column_names[:12])}: rename one, or give --payload-columns PREFIX"
         )
-    return _scalars(sorted(names, key=_place), table, where)
+    if odd := [name for name in begun if name not in names]:
+        raise DataError(
+            f"column {odd[0]!r} of {where} begins with {prefix!r} and is no value, for no number follows; rename it"
+        )
+    numbers = {int(name.removeprefix(prefix)): name for name in names}
+    if len(numbers) < len(names):
+        twice = next(name for name in names if name not in numbers.values())
+        raise DataError(f"column {twice!r} of {where} has the number of another value; number every value once")
+    order = sorted(numbers)
+    for low, high in itertools.pairwise(order):
+        if high > low + 1:
+            raise DataError(
+                f"{prefix}{low + 1} is missing between {numbers[low]} and {numbers[high]} of {where}; write the "
+                "columns of all values, or number them without a gap"
+            )
+    return [numbers[place] for place in order]
 
 
 def lists(name: str, column: pa.ChunkedArray, where: str) -> Block:
@@ -72,10 +95,10 @@ def lists(name: str, column: pa.ChunkedArray, where: str) -> Block:
     flat = whole.filter(pa.array(good)).flatten()
     values = np.zeros((len(good), usual), _dtype(flat.type))
     values[good] = _numbers(flat).reshape(-1, usual)
-    holes = np.zeros(len(good), bool)
+    holes = np.zeros(values.shape, bool)
     if flat.null_count:
-        holes[good] = pc.is_null(flat).to_numpy(zero_copy_only=False).reshape(-1, usual).any(1)
-    return _checked(values, why, holes, name, (name,))
+        holes[good] = pc.is_null(flat).to_numpy(zero_copy_only=False).reshape(-1, usual)
+    return _checked(values, why, holes, (name,))
 
 
 def stop(where: str, why: Array, *, skip: bool, remedy: str = "mend them") -> str:
@@ -98,24 +121,34 @@ def rows(bad: Sequence[int] | Array, why: Array) -> str:
 
 
 def _scalars(names: list[str], table: pa.Table, where: str) -> Block:
-    columns, holes = [], np.zeros(table.num_rows, bool)
     for name in names:
         _numeric(name, table[name].type, where)
-        columns.append(_numbers(table[name]))
-        holes |= pc.is_null(table[name]).to_numpy()
-    values = np.stack(columns, axis=1)
-    return _checked(values, np.array([""] * len(values), dtype=object), holes, "payload", tuple(names))
+    values = np.stack([_numbers(table[name]) for name in names], axis=1)
+    holes = np.stack([pc.is_null(table[name]).to_numpy() for name in names], axis=1)
+    return _checked(values, np.array([""] * len(values), dtype=object), holes, tuple(names))
 
 
-def _checked(values: Array, why: Array, holes: Array, name: str, columns: tuple[str, ...]) -> Block:
-    finite = np.ones(len(values), bool)
+def _checked(values: Array, why: Array, holes: Array, columns: tuple[str, ...]) -> Block:
+    """The block of values and holes [N, P]; why names the first column of a row that is at fault."""
+    faults = [("a missing value in {!r}", holes)]
     if values.dtype.kind == "f":
-        finite = np.isfinite(values).all(1) | holes
-        wide = finite & ~holes & (np.abs(values).astype(np.float64) > LIMIT).any(1)
-        why[(why == "") & wide] = f"a value of {name!r} beyond float32"
-    why[(why == "") & holes] = f"a missing value in {name!r}"
-    why[(why == "") & ~finite] = f"NaN or infinity in {name!r}"
+        faults.append(("NaN or infinity in {!r}", ~np.isfinite(values)))
+    if values.dtype.itemsize >= 4:
+        faults.append((f"a value of {{!r}} beyond {LIMIT:g}: divide all of them by a constant", _too_large(values)))
+    for said, found in faults:
+        for row in np.flatnonzero((why == "") & found.any(1)):
+            why[row] = said.format(columns[found[row].argmax() if len(columns) > 1 else 0])
     return Block(values, why, columns)
+
+
+def _too_large(values: Array) -> Array:
+    """Which of the values [N, P] adversaries cannot compute with; long integers are counted from their column's
+    middle, as they are read from one of them (`privet.recorded.system.fine`)."""
+    if values.dtype.kind == "f":
+        return np.asarray(np.abs(values) > LIMIT)
+    real = values.astype(np.float64)
+    far: Array = np.abs(real) > LIMIT
+    return np.asarray(np.abs(real - np.median(real, axis=0)) > LIMIT) if far.any() else far
 
 
 def _numeric(name: str, kind: pa.DataType, where: str) -> None:
@@ -135,8 +168,3 @@ def _numbers(values: pa.Array) -> Array:
         zero = pa.scalar(False) if pa.types.is_boolean(values.type) else pa.scalar(0).cast(values.type)
         values = pc.if_else(pc.is_null(values), zero, values)
     return np.asarray(values.to_numpy() if isinstance(values, pa.ChunkedArray) else values.to_numpy(False))
-
-
-def _place(name: str) -> tuple[int, str]:
-    number = re.search(r"(\d+)$", name)
-    return (int(number[1]) if number else -1), name

@@ -5,13 +5,14 @@ hidden, target, side attributes       labels, named on the command line
 answer       optional: the class that the server answered
 input        optional: what the payload was made from, a picture as the hub stores it, or numbers in [0, 1]
 person, ...  optional: whose it is (--group); never in two parts
-role         optional: aux or victim, or aux_train, aux_val, victim; dealt where there is none
+role         optional: aux or victim, or aux_train, aux_val, victim (task_*: no part); dealt where there is none
 id           optional: names a row, each once; pairs the rows of several files
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from privet.data.assemble import open_source
 from privet.data.columns import Column, encode, rename
 from privet.data.corpus import ADVERSARY, ROLES, Ints, Part, Pixels, Strings
 from privet.data.deal import alike, too_many
-from privet.data.groups import join, persons
+from privet.data.groups import group_column, join, persons
 from privet.data.images import decode, parse_resize, refit
 from privet.data.question import Question, ask
 from privet.data.roles import Roles, allot, shares, thin
@@ -38,17 +39,20 @@ from privet.schedule import Source as Asked
 
 ANSWER, INPUT, ROLE, ID = "answer", "input", "role", "id"
 FEWEST = 20  # rows
+FEW = 5  # one in so many of the adversary's rows may be left out
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One file: labels and payload [N, P] of every row, and why a row cannot be used (empty where it can)."""
+    """One file: labels and payload [N, P] of every row, the columns that it stands in, and why a row cannot be used
+    (empty where it can)."""
 
     label: str
     source: Source
     table: pa.Table
     columns: dict[str, Column]
     payload: Array
+    held: tuple[str, ...]
     why: Array
 
 
@@ -75,8 +79,9 @@ def read(
         raise SpecError(unknown("way to treat bad rows", on_bad, ON_BAD))
     if asked.limit is not None and asked.limit < 1:
         raise SpecError(f"limit is {asked.limit}; give the size of the largest part, 1 or more")
-    sheets = [_sheet(Path(file), label, prefix) for file, label in zip(files, labels(files), strict=True)]
+    sheets = [_sheet(Path(file), label, prefix, asked) for file, label in zip(files, labels(files), strict=True)]
     first = sheets[0]
+    _enough(first.label, len(first.table), "rows")
     sheets = [first, *(_aligned(sheet, first) for sheet in sheets[1:])]
     target = asked.target or (ANSWER if ANSWER in first.columns else None)
     if ANSWER in asked.hidden:
@@ -86,7 +91,7 @@ def read(
     for sheet in sheets[1:]:
         _same_labels(sheet, first, question)
     skip = on_bad == "skip"
-    answers = {sheet.label: _answers(sheet, question) for sheet in sheets}
+    answers = {sheet.label: _answers(sheet, first, question) for sheet in sheets}
     sheets = [_with_reasons(sheet, answers[sheet.label]) for sheet in sheets]
     first = sheets[0]
     made = _inputs(first, asked.resize, progress)
@@ -97,10 +102,7 @@ def read(
         notes.append(stop(sheet.label, sheet.why, skip=skip))
         why[why == ""] = sheet.why[why == ""]
     rows = np.flatnonzero(why == "")
-    if len(rows) < FEWEST:
-        raise DataError(
-            f"{first.label} has {len(rows)} usable rows; an audit needs {FEWEST} or more: record more people"
-        )
+    _enough(first.label, len(rows), "usable rows")
     inputs = made.take(rows)
     dealt, more = _dealt(first, question, inputs, rows)
     kept = np.isin(dealt.roles, ADVERSARY)
@@ -109,7 +111,8 @@ def read(
     flags = ["rows_skipped"] if any(notes) else []
     return _recordings(
         sheets, question, inputs, rows, dealt, kept, answers,
-        notes=[*question.notes, *(n for n in notes if n), *inputs.notes, *more], flags=[*question.flags, *flags],
+        notes=[*_widths(sheets), *question.notes, *(n for n in notes if n), *inputs.notes, *more],
+        flags=[*question.flags, *flags],
     )  # fmt: skip
 
 
@@ -122,19 +125,33 @@ def labels(files: Sequence[str]) -> list[str]:
     return named
 
 
-def _sheet(path: Path, label: str, prefix: str) -> Sheet:
+def _enough(label: str, many: int, what: str) -> None:
+    if many < FEWEST:
+        raise DataError(f"{label} has {many} {what}; an audit needs {FEWEST} or more: record more people")
+
+
+def _widths(sheets: Sequence[Sheet]) -> list[str]:
+    """Of every payload that stands in several columns, in which."""
+    wide = [sheet for sheet in sheets if len(sheet.held) > 1]
+    return [f"a payload of {s.label} is {len(s.held)} values, {s.held[0]} to {s.held[-1]}" for s in wide]
+
+
+def _sheet(path: Path, label: str, prefix: str, asked: Asked) -> Sheet:
     source = _open(path)
     table = source.train.table
-    block = payload(table, prefix, label)
+    group = asked.group or group_column(table.column_names)
+    others = (ANSWER, INPUT, ROLE, ID, asked.target, *asked.hidden, *asked.side, group)
+    block = payload(table, prefix, label, [name for name in others if name])
     rest = table.drop_columns(list(block.columns))
     names = source.train.names
     columns = {n: encode(n, rest[n], names.get(n)) for n in rest.column_names if n not in (INPUT, ROLE)}
-    return Sheet(label, source, table, columns, block.values, block.why)
+    return Sheet(label, source, table, columns, block.values, block.columns, block.why)
 
 
 def _open(path: Path) -> Source:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; give one Parquet or CSV file of payloads for each system")
+    if not os.path.isfile(path.expanduser()):
+        what = "is a folder" if os.path.isdir(path.expanduser()) else "is not there"
+        raise DataError(f"{path} {what}; give one Parquet or CSV file of payloads for each system")
     return open_source(str(path))
 
 
@@ -177,32 +194,61 @@ def _names(sheet: Sheet, column: Column) -> list[str]:
 
 
 def _same_labels(sheet: Sheet, first: Sheet, question: Question) -> None:
-    for name in question.attributes:
-        if name not in sheet.columns or name == ANSWER:
+    """DataError where two files say different things of the same people: of an attribute, the group or the role."""
+    names = [name for name in dict.fromkeys((*question.attributes, question.group or "")) if name != ANSWER]
+    pairs = {
+        name: (_words(first.columns[name]), _words(sheet.columns[name])) for name in names if name in sheet.columns
+    }
+    if ROLE in sheet.table.column_names and ROLE in first.table.column_names:
+        pairs[ROLE] = (_roles(first), _roles(sheet))
+    for name, (ours, theirs) in pairs.items():
+        odd = np.flatnonzero(ours != theirs)
+        if not len(odd):
             continue
-        codes = rename(sheet.columns[name], first.columns[name].levels)[0].codes
-        if len(odd := np.flatnonzero(codes != first.columns[name].codes)):
+        if ID in sheet.columns and ID in first.columns:
+            person = _names(first, first.columns[ID])[odd[0]]
             raise DataError(
-                f"{sheet.label} and {first.label} are not recordings of the same people: {name!r} differs in "
-                f"{len(odd)} rows, the first is row {odd[0]}; give both the same order, or a column {ID!r}"
+                f"{first.label} and {sheet.label} differ in {name!r} of {len(odd)} ids, the first is {person!r} "
+                f"({_said(ours[odd[0]])} and {_said(theirs[odd[0]])}); mend one of the files"
             )
+        raise DataError(
+            f"{sheet.label} and {first.label} are not recordings of the same people: {name!r} differs in "
+            f"{len(odd)} rows, the first is row {odd[0]}; give both the same order, or a column {ID!r}"
+        )
 
 
-def _answers(sheet: Sheet, question: Question) -> Ints | None:
-    """What the server answered, in the classes of the target; None where nobody recorded it."""
+def _words(column: Column) -> Array:
+    """A label's words [N], None where it is missing."""
+    return np.array([*column.levels, None], dtype=object)[column.codes]
+
+
+def _roles(sheet: Sheet) -> Array:
+    """The words [N] of the column `role`, in small letters; empty where there is none."""
+    words = _words(encode(ROLE, sheet.table[ROLE]))
+    return np.array([(word or "").strip().lower() for word in words], dtype=object)
+
+
+def _said(word: str | None) -> str:
+    return "nothing" if not word else repr(word)
+
+
+def _answers(sheet: Sheet, first: Sheet, question: Question) -> Ints | None:
+    """What the server answered, [N] in the classes that the target has in the first file; None where nobody recorded
+    it. DataError for an answer that is none of them."""
     if ANSWER not in sheet.columns or not question.target:
         return None
     answered = sheet.columns[ANSWER]
     if reason := answered.why_not():
         raise DataError(f"the column {ANSWER!r} of {sheet.label} {reason}; it holds the class that the server answered")
-    if question.target == ANSWER:
-        return answered.codes
-    levels = sheet.columns[question.target].levels if question.target in sheet.columns else ()
-    column, strangers = rename(answered, levels or answered.levels)
+    levels = first.columns[question.target].levels
+    column, strangers = rename(answered, levels)
     if strangers:
+        remedy = "write answers as the target is written"
+        if question.target == ANSWER:
+            remedy = "write the answers of all files in one way, and name the column of the true classes with --target"
         raise DataError(
             f"the column {ANSWER!r} of {sheet.label} says {', '.join(strangers[:3])}, which is no value of "
-            f"{question.target!r} ({', '.join(levels[:5])}); write answers as the target is written"
+            f"{question.target!r} in {first.label} ({', '.join(levels[:5])}); {remedy}"
         )
     return column.codes
 
@@ -261,7 +307,10 @@ class _Deal:
 
 
 def _dealt(sheet: Sheet, question: Question, inputs: Inputs, rows: Ints) -> tuple[_Deal, list[str]]:
-    """Nobody, and nothing that looks the same, on two sides; notes say by what people are told apart."""
+    """Nobody, and nothing that looks the same, on two sides; notes say by what people are told apart.
+
+    Rows with equal payloads stay in one part where nothing else says who is who. Where the file names persons or roles
+    they are left to it, and the adversary's are left out where they are few; a role is empty of what is left out."""
     own = np.array([f"{row:016x}" for row in rows])
     if ID in sheet.columns:
         names = _names(sheet, sheet.columns[ID])
@@ -274,18 +323,35 @@ def _dealt(sheet: Sheet, question: Question, inputs: Inputs, rows: Ints) -> tupl
     if people is not None:
         notes.append(f"groups are {question.group!r}: {len(np.unique(people))} of them")
     groups = same if people is None else people if question.by_design else join(people, same)
+    equal = _equal(sheet.payload[rows])
     if ROLE in sheet.table.column_names:
-        roles = _given(sheet, rows)
-        return _Deal(_split_aux(roles, groups, question), groups, own), notes
-    if not question.by_design:
-        equal = _equal(sheet.payload[rows])
-        sizes = np.bincount(equal)
-        if sizes.max() > 1 and not too_many(sizes):
-            groups = join(groups, equal)
-            notes.append(f"{int(sizes[sizes > 1].sum())} rows have equal payloads; those that do stay in one part")
+        roles, more = _apart(_given(sheet, rows), equal)
+        return _Deal(_split_aux(roles, groups, question), groups, own), [*notes, *more]
+    sizes = np.bincount(equal)
+    if people is None and sizes.max() > 1 and not too_many(sizes):
+        groups = join(groups, equal)
+        notes.append(f"{int(sizes[sizes > 1].sum())} rows have equal payloads; those that do stay in one part")
     strata = sheet.columns[question.group or ""].codes[rows] if question.by_design else _strata(sheet, question, rows)
     units = same if question.by_design else groups
-    return _Deal(allot(units, strata, shares(*ADVERSARY), 0), groups, own), notes
+    roles, more = _apart(allot(units, strata, shares(*ADVERSARY), 0), equal)
+    return _Deal(roles, groups, own), [*notes, *more]
+
+
+def _apart(roles: Roles, equal: Ints) -> tuple[Roles, list[str]]:
+    """Roles [N] without the adversary's rows that have a victim's payload (empty there), and a note. Where these are
+    many, or one payload is sent by very many people, payloads say too little to be one person's: all rows stay."""
+    mine = np.isin(roles, ("aux", "aux_train", "aux_val"))
+    met = mine & np.isin(equal, equal[roles == "victim"])
+    many = int(met.sum())
+    if not many:
+        return roles, []
+    if too_many(np.bincount(equal)) or FEW * many > mine.sum():
+        return roles, [
+            f"{many} of {int(mine.sum())} rows of the adversary have the payload of a victim; they are too many to be "
+            "the same people recorded twice, so they stay"
+        ]
+    note = f"{many} rows were removed from the adversary's part, for a victim has the same payload"
+    return np.where(met, "", roles), [note]
 
 
 def _strata(sheet: Sheet, question: Question, rows: Ints) -> Ints:
@@ -300,8 +366,7 @@ def _equal(payloads: Array) -> Ints:
 def _given(sheet: Sheet, rows: Ints) -> Roles:
     """The roles that the file names; those of the owner take no part."""
     legal = ("aux", *ROLES)
-    told = encode(ROLE, sheet.table[ROLE])
-    words = np.array([level.strip().lower() for level in told.levels] + [""])[told.codes[rows]]
+    words = _roles(sheet)[rows]
     if len(odd := np.flatnonzero(~np.isin(words, legal))):
         what = f"the role {str(words[odd[0]])!r}" if words[odd[0]] else "no role"
         raise DataError(
@@ -346,7 +411,7 @@ def _recordings(
         n for n in question.attributes if n != ANSWER and any((_of(p, n, question) < 0).any() for p in parts.values())
     ]
     notes += [f"some rows have no label of {', '.join(missing)}"] if missing else []
-    if left := int((~kept).sum()):
+    if left := int((~kept & (dealt.roles != "")).sum()):
         notes.append(f"{left} rows take no part: they are the owner's, or beyond --limit")
     systems = {}
     for sheet in sheets:
@@ -364,6 +429,7 @@ def _recordings(
         parts=parts,
         notes=tuple(notes),
         flags=tuple(dict.fromkeys([*flags, *(["labels_missing"] if missing else [])])),
+        person=question.group or "",
         systems=systems,
     )
 

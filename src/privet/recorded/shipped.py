@@ -199,7 +199,7 @@ def load(folder: str, source: Source, progress: Callable[[int, int], None] | Non
     return Recordings(
         name=corpus.name, kind=corpus.kind, target=corpus.target, hidden=corpus.hidden, side=corpus.side,
         classes=corpus.classes, parts=parts, notes=(*corpus.notes, note),
-        flags=(*corpus.flags, *(() if known else (UNCHECKED,))), systems={label(folder): system},
+        flags=(*corpus.flags, *(() if known else (UNCHECKED,))), person=corpus.person, systems={label(folder): system},
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from privet import run, schedule
@@ -105,6 +106,20 @@ class Recording(schedule.Study):
         }
         return run.write(folder, record, found.arrays)
 
+    def lacking(self, corpus: Corpus) -> dict[str, str]:
+        found = {}
+        if len(self.defenses) == 1:
+            found["normalized"] = "a recording alone has no scale; use advantage, or audit it beside an undefended one"
+        if self.files:
+            found["certified"] = "no bound on every attacker can be had of a file; use advantage, or audit a bundle"
+            judged = [_recordings(corpus).systems[name] for name in self.defenses[1:] or self.defenses]
+            if np.all(corpus.victim.y < 0) or any(system.sent(corpus, "victim", 0)[1] is None for system in judged):
+                found["utility"] = (
+                    "how well the service answers was not recorded; give the column answer and the true classes as "
+                    "--target, or leave this gate out"
+                )
+        return found
+
     def told(self, corpus: Corpus) -> dict[str, Any]:
         several = len(self.defenses) > 1
         subject = f"{len(self.defenses)} recordings: what their" if several else f"{self.reference}: what its"
@@ -129,8 +144,8 @@ def study(
     max_minutes: float | None, any_version: bool, files: tuple[str, ...], prefix: str, bundle: str | None,
     on_bad: str | None,
 ) -> Recording:  # fmt: skip
-    """The study of payload files or of a bundle. SpecError where both are given, or what only a split of our own
-    takes."""
+    """The study of payload files or of a bundle; source.data is empty where nobody named it. SpecError where both are
+    given, or what only a split of our own takes."""
     if files and bundle:
         raise SpecError("--payloads and a bundle are two systems recorded in two ways; audit one of them at a time")
     unfit = {
@@ -139,12 +154,13 @@ def study(
     }  # fmt: skip
     if files:
         unfit |= {
-            "--data": source.data if source.data != DEFAULT else None, "--aux": source.aux, "--victims": source.victims,
-            "--top": source.top, "--dependence": source.dependence,
+            "--data": source.data, "--aux": source.aux, "--victims": source.victims, "--top": source.top,
+            "--dependence": source.dependence,
         }  # fmt: skip
     if given := [name for name, value in unfit.items() if value]:
         what = "payload files bring their own people and are attacked" if files else "a bundle is attacked"
         raise SpecError(f"{what} as recorded, so {', '.join(given)} cannot be given; leave it out")
+    source = source if files else replace(source, data=source.data or DEFAULT)
     names = recordings.labels(files) if files else [shipped.label(str(bundle))]
     return Recording(
         source, replace(setting, model="recorded"), tuple(names), seeds, out, jobs, max_minutes, any_version,

@@ -110,8 +110,8 @@ class Recorded:
 
 def fine(payload: Array, base: Array) -> Array:
     """A payload [N, P] whose values may differ by less than float32 resolves: counted from those of one person of the
-    adversary's [1, P], in the longest float there is."""
-    if payload.dtype.kind not in "iuf" or payload.dtype.itemsize <= 4:
+    adversary's [1, P], in the longest float there is. Floats of 4 bytes and integers of 2 stay as they are."""
+    if payload.dtype.kind not in "iuf" or payload.dtype.itemsize <= (4 if payload.dtype.kind == "f" else 2):
         return payload
     counted: Array = payload.astype(np.longdouble) - base.astype(np.longdouble)
     return counted.astype(np.float32)

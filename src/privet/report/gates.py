@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from privet.errors import SpecError, unknown
@@ -74,12 +74,17 @@ def _prefix(text: str, first: str | None, second: str | None, quantity: str) -> 
     return attribute, metric
 
 
-def known(gate: Gate, attributes: Collection[str]) -> None:
-    """SpecError where a gate names an attribute, or asks for how well inputs are rebuilt, and it is not audited."""
+def known(gate: Gate, attributes: Collection[str], lacking: Mapping[str, str] = {}) -> None:
+    """SpecError where a gate names an attribute, or asks for how well inputs are rebuilt, and it is not audited; and
+    where it asks for a quantity that is `lacking`, with the reason given there."""
+    if gate.quantity in lacking:
+        raise SpecError(f"--fail-if {gate.text!r} asks for {gate.quantity}: {lacking[gate.quantity]}")
     if gate.attribute is not None and gate.attribute not in attributes:
         raise SpecError(unknown("attribute", gate.attribute, attributes))
     if (metric := _metric(gate)) in _OF_INPUT and INPUT not in attributes:
         raise SpecError(f"--fail-if {gate.text!r} asks for {metric}, and no input is rebuilt; ask for an attribute")
+    if gate.quantity == "certified" and metric not in ("accuracy", "balanced_accuracy"):
+        raise SpecError(f"--fail-if {gate.text!r}: only accuracy and balanced_accuracy are certified; name one of them")
 
 
 def check(gate: Gate, results: Results) -> list[str]:
@@ -91,8 +96,6 @@ def check(gate: Gate, results: Results) -> list[str]:
     """
     known(gate, {r.attribute for r in results.rows})
     metric = _metric(gate)
-    if gate.quantity == "certified" and metric not in ("accuracy", "balanced_accuracy"):
-        raise SpecError(f"--fail-if {gate.text!r}: only accuracy and balanced_accuracy are certified; name one of them")
     judged = [r for r in results.rows if r.headline and r.metric == metric and gate.attribute in (None, r.attribute)]
     if not judged:
         raise SpecError(f"--fail-if {gate.text!r} asks for {metric}, which this audit did not measure there")
