@@ -10,6 +10,8 @@ import torch
 
 from privet.attack import View
 from privet.auditing import linkage
+from privet.auditing.estimate import weights
+from privet.auditing.panel import gallery_odds
 from privet.auditing.wire import Observed
 from privet.data.corpus import Corpus
 from studies import people
@@ -104,3 +106,43 @@ def test_what_is_known_anyway_links_nobody() -> None:
         areas.append(linkage.auc(ranks))
     assert areas[0] > 0.65
     assert areas[1] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_person_who_is_drawn_twice_is_looked_for_twice_and_stands_twice_in_the_galleries() -> None:
+    found = np.array([[0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=bool)  # row: who is nearer than the right one
+    first, area = linkage.resampled(found, np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 0.0]]))
+    np.testing.assert_allclose(first, [1 / 3, 2 / 3])  # of a, b, b only b is ever the first
+    np.testing.assert_allclose(area, [(0.5 + 1 + 0) / 3, (0 + 1 + 1) / 3])
+
+
+def test_the_tables_begin_with_what_the_ranks_say() -> None:
+    found = linkage.link(*persons(noise=1.0), seed=0)
+    arrays = {key.split("/")[2]: value for key, value in found.items()}
+    assert arrays["auc"].shape == arrays["first"].shape == (1 + linkage.REPLICATES,)
+    assert arrays["auc"][0] == pytest.approx(linkage.auc(arrays["ranks"]))
+    assert arrays["first"][0] == pytest.approx(gallery_odds(PERSONS - 1, PERSONS)[arrays["ranks"] - 1].mean())
+
+
+def test_the_interval_holds_new_galleries_as_well() -> None:
+    """Over drawn worlds the AUC's interval holds the truth, which one of the people looked for alone does not."""
+    generator, spans = np.random.default_rng(1), []
+    drawn = weights(np.arange(80), 200, seed=0)
+    for _ in range(80):
+        fingerprint = generator.normal(size=(80, 4)) * np.exp(0.5 * generator.normal(size=(80, 1)))
+        a, b = (fingerprint + 0.6 * generator.normal(size=fingerprint.shape) for _ in range(2))
+        found = linkage.nearer(np.square(a[:, None] - b).sum(2), generator)
+        alone = drawn @ (1 - found.sum(1) / 79) / 80
+        both = linkage.resampled(found, drawn)[1]
+        spans.append([float(table[1:].std()) for table in (both, alone)] + [float(both[0])])
+    both, alone, values = np.array(spans).T
+    assert np.sqrt(np.square(both).mean()) > 0.9 * values.std() > np.sqrt(np.square(alone).mean())
+
+
+def test_the_floor_links_by_the_answers_alone() -> None:
+    """Persons of two kinds, and an answer that tells the kind: half of the others are farther away."""
+    observed, data = persons(noise=0.1, constant=True)
+    answers = data.victim.groups % 2
+    found = linkage.link(observed, data, seed=0, answers=answers)
+    assert linkage.auc(found["linkage/floor:answer/ranks"]) == pytest.approx(0.75, abs=0.05)
+    assert linkage.auc(linkage.link(observed, data, seed=0, answers=0 * answers)["linkage/floor:answer/ranks"]) < 0.6
+    assert not any("floor" in key for key in linkage.link(observed, data, seed=0))

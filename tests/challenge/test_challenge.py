@@ -121,6 +121,9 @@ def test_the_readme_runs(game: Path, monkeypatch: pytest.MonkeyPatch, capsys: Ca
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["metric"] == "accuracy"
     assert rows[0]["value"]["mean"] > 0.85
+    assert "The column `answer` of both is what the system answered" in (game / "README.md").read_text()
+    stated = json.loads((game / "challenge.json").read_text())["attributes"]["race"]["floor"]["majority"]
+    assert 0 < stated["low"] < stated["mean"] < stated["high"] < 1
     assert rows[0]["floor"]["mean"] < 0.55
     assert command_line("challenge", "score", game, "--answers", "answers.csv") == 0
     assert "above the floor" in capsys.readouterr().err
@@ -165,7 +168,18 @@ TAMPERED = {
     "persons": (_regroup, "not those that the commitment"),
     "gone": (lambda game: (game / "train.parquet").unlink(), "train.parquet is not the file that was published"),
     "no secret": (lambda game: place.secret_path(game).unlink(), "give the maker's secret file with --secret"),
-    "half a secret": (lambda game: place.secret_path(game).write_text("{}"), "is damaged"),
+    "half a secret": (
+        lambda game: place.secret_path(game).write_text('{"salt": ""}'),
+        "secret, it has no challenge, format",
+    ),
+    "another file": (
+        lambda game: shutil.copyfile(game / "challenge.json", place.secret_path(game)),
+        "is not a challenge's secret, it has no challenge, labels, persons, salt; give the maker's game.secret.json",
+    ),
+    "a table": (
+        lambda game: shutil.copyfile(game / "train.parquet", place.secret_path(game)),
+        "is not a challenge's secret, it holds no JSON; give",
+    ),
     "no challenge": (lambda game: (game / "challenge.json").unlink(), "is not a challenge"),
 }
 

@@ -14,6 +14,8 @@ import fixtures
 import pytest
 from rich.console import Console
 
+from privet.auditing.checks import BATTERY, Check
+from privet.auditing.threat import SLOW, Threat, portfolio
 from privet.errors import RunError
 from privet.report import figures, html, sentences, tables, words
 from privet.report.place import Box, place
@@ -158,6 +160,33 @@ def test_a_failed_calibration_is_said_before_any_number() -> None:
     said = told(fixtures.uncalibrated())
     assert said.startswith("Do not trust the numbers on race.")
     assert "linear_probe failed its calibration planted_bit (61.3 %, wanted at least 90.0 %)" in said
+
+
+def test_the_attacks_together_are_named_in_words() -> None:
+    checks = tuple(
+        Check(kind, BATTERY, "race", "accuracy", 0.6, "at least 0.980", False, 0)
+        for kind in ("planted_bit", "shuffled_labels")
+    )
+    results = fixtures.utk(checks=checks)
+    assert "the attack that is selected on aux_val failed its calibration planted_bit" in told(results)
+    page = html.render(results)
+    assert "(selected on aux_val)" not in page
+    assert "that is selected on aux_val: 60.0" in page
+    assert "dealt out anew" in page
+
+
+def test_slow_attacks_are_not_called_refused() -> None:
+    _, left_out = portfolio(Threat.named("eavesdropper"), effort="quick")
+    page = html.render(fixtures.utk(left_out=left_out))
+    refused, slow = page.split("Attacks that this adversary is not granted")[1].split(
+        "Attacks that this adversary is granted"
+    )
+    assert "<code>server_probe</code> needs architecture" in refused
+    assert "slow" not in refused
+    assert left_out
+    assert all((f"<code>{a}</code>" in slow) is (why == SLOW) for a, why in left_out.items())
+    assert SLOW in left_out.values()
+    assert "not run at this effort" not in html.render(fixtures.utk())
 
 
 def test_accuracy_at_the_floor_does_not_hide_another_metric_that_leaks() -> None:

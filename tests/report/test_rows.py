@@ -184,6 +184,20 @@ def test_flags_of_the_study(flag: str, more: dict[str, Any]) -> None:
     assert set(results.flags[flag]) == {"explanation", "what_to_do"}
 
 
+def test_few_victims_of_a_costly_attack_on_inputs() -> None:
+    """Asked about fifty of 400: flagged, and the sentence says of how many it speaks."""
+
+    def some(defense: str, seed: int, arrays: dict[str, Any]) -> None:
+        arrays["score/input/decoder/psnr"][50:] = np.nan
+
+    few, all_of_them = (made(LEAKY, pictures=dict.fromkeys(LEAKY, 6.0), edit=edit) for edit in (some, None))
+    (row, *_) = (r for r in few.rows if r.attribute == "input")
+    assert (row.value.n, "few_victims" in row.flags) == (50, True)
+    assert not any("few_victims" in r.flags for r in (*all_of_them.rows, *(r for r in few.rows if r.attribute == "s")))
+    assert "; 50 of 400 victims)" in html.render(few)
+    assert "of 400 victims)" not in html.render(all_of_them)
+
+
 def test_a_repeated_threat_answers_single_query() -> None:
     assert "single_query" not in flags(made(LEAKY, stochastic=True, threat="repeated"))
 
@@ -255,7 +269,7 @@ def test_an_unfinished_study() -> None:
     assert one(results, "none").seeds == 2
     del runs["gaussian:sigma=1", 0]
     assert rows.results(plan, runs).defenses == ("none",)
-    with pytest.raises(RunError, match="no finished trial of 'none', the scale"):
+    with pytest.raises(RunError, match=r"no finished trial of 'none', the scale.* larger --max-minutes"):
         rows.results(plan, {k: v for k, v in runs.items() if k[0] != "none"})
 
 

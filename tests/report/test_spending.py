@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import fixtures
 import numpy as np
 import pytest
 
 from privet.auditing import curves
-from privet.report import spending
+from privet.report import efforts, html, spending
 from privet.report.runs import Runs
 from privet.run import Run
 
@@ -91,3 +93,18 @@ def test_a_law_that_nobody_could_refute_is_not_believed() -> None:
     (curve,) = spending.learned(loose)
     assert abs(curve.missed.mean) < 1e-6
     assert curve.ahead is None
+    assert curve.unsure
+    assert efforts._why_not(curve).startswith("not sure enough: its interval spans ")
+    assert "points" in efforts._why_not(curve)
+
+
+def test_a_law_that_surely_missed_is_not_called_unsure() -> None:
+    jump = {100: 0.5, 200: 0.5, 400: 0.5, 800: 0.8}
+    (curve,) = spending.learned(runs({"mlp_probe": (0.9, 0.8, 1.0)}, jump))
+    assert efforts._why_not(curve) == "the law failed"
+    results = dataclasses.replace(fixtures.utk(), curves=(dataclasses.replace(curve, attribute="race"),))
+    page = html.render(results)
+    assert "Nothing is foretold" in page
+    assert "A last mark" not in page
+    ahead = dataclasses.replace(curve, attribute="race", ahead=curve.missed)
+    assert "A last mark" in html.render(dataclasses.replace(results, curves=(ahead,)))

@@ -49,7 +49,7 @@ FLAGS = {
         "Use --effort standard for numbers that you quote.",
     ),
     "few_victims": Flag(
-        "fewer than 100 victims carry this attribute's label",
+        "fewer than 100 victims carry this attribute's label, or were asked about",
         "The intervals are wide, and exposure at small error rates cannot be resolved.",
         "Audit more people.",
     ),

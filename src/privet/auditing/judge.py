@@ -68,7 +68,9 @@ def judge(
         judge=panel.of if panel else None,
     )  # fmt: skip
     evidence.arrays |= beside or {}
-    evidence.arrays |= linkage.link(observed, corpus, seed, sum(corpus.n_classes(name) for name in threat.side))
+    known = sum(corpus.n_classes(name) for name in threat.side)
+    answers = observed.answers.get("victim") if threat.sees_answer else None
+    evidence.arrays |= linkage.link(observed, corpus, seed, known, answers)
     masks = own.by_mask(observed, corpus, threat, effort=effort, seed=seed, device=device)
     evidence.arrays |= masks.arrays
     for attribute, scores in masks.selection.items():

@@ -6,12 +6,16 @@ everybody, that person's other one among them; no hidden attribute is asked for.
 for the payloads w, w' of two sessions of each person (top-1 and AUC over ranks, as in person re-identification: Zheng
 et al. 2016, arXiv:1610.02984). The distance is the best on aux_val of three: standardized payloads, their cosine, and
 the cosine after the variance within a person is whitened away (Hatch, Kajarekar and Stolcke 2006, "Within-class
-covariance normalization"), which is learned from the people of aux_train.
+covariance normalization"), which is learned from the people of aux_train. The floor looks at the server's answers
+alone: who got the same one is nearer than who got another.
+
+A person stands on both sides, as the one who is looked for and in the galleries of the others. In the bootstrap a
+person who was drawn twice is therefore looked for twice, and stands twice in every gallery but the own one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -20,22 +24,30 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 
 from privet.attack import View
+from privet.auditing.estimate import weights
+from privet.auditing.panel import GALLERY, gallery_odds
 from privet.auditing.wire import Observed
 from privet.data.corpus import Corpus, Ints
 from privet.nets import STILL
+from privet.payload import Array
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Embed = Callable[[Floats], Floats]
 FEWEST = 10  # people with two payloads or more
 MEETINGS = 5  # pairs of payloads that are drawn of each person
 COMPONENTS = 128
+REPLICATES = 400
+ANSWERS = "floor:answer"
 DISTANCES = ("standardized", "cosine", "whitened")
 
 
-def link(observed: Observed, corpus: Corpus, seed: int, side: int = 0) -> dict[str, npt.NDArray[np.generic]]:
-    """Ranks [MEETINGS, P] of the right one among P people, by `linkage/DISTANCE/ranks`, and who they are [P],
-    `linkage/DISTANCE/people`; the last `side` columns of a view, which are known anyway, are not looked at. Empty where
-    the data know no persons, or too few with two payloads."""
+def link(observed: Observed, corpus: Corpus, seed: int, side: int = 0, answers: Ints | None = None) -> dict[str, Array]:
+    """Ranks [MEETINGS, P] of the right one among P people, by `linkage/DISTANCE/ranks`, who they are [P],
+    `linkage/DISTANCE/people`, and under the bootstrap's weights [1 + REPLICATES] how often the right one is the first
+    of a gallery, `linkage/DISTANCE/first`, and the AUC of its rank, `linkage/DISTANCE/auc`. The last `side` columns of
+    a view, which are known anyway, are not looked at. The same by the victims' `answers` [N] alone stands under
+    `linkage/floor:answer`. Empty where the data know no persons, or too few with two payloads."""
     parts = {role: corpus.parts[role].groups for role in ("aux_train", "aux_val", "victim")}
     if not corpus.person or min(len(_several(groups)) for groups in (parts["aux_val"], parts["victim"])) < 2:
         return {}
@@ -43,9 +55,13 @@ def link(observed: Observed, corpus: Corpus, seed: int, side: int = 0) -> dict[s
         return {}
     train = observed.train[0]
     found = {name: _embedding(name, _flat(train, side), parts["aux_train"], seed) for name in DISTANCES}
-    best = max(found, key=lambda name: auc(_ranks(found[name], observed.val, parts["aux_val"], seed, side)[0]))
-    ranks, people = _ranks(found[best], observed.victims, parts["victim"], seed, side)
-    return {f"linkage/{best}/ranks": ranks, f"linkage/{best}/people": people}
+    val, victims = _flat(observed.val, side), _flat(observed.victims, side)
+    best = max(found, key=lambda name: auc(_ranks(_meetings(found[name](val), parts["aux_val"], seed))))
+    kept = _told(best, found[best](victims), parts["victim"], seed)
+    if answers is not None:
+        same = (answers[:, None] == np.unique(answers)).astype(np.float64)
+        kept |= _told(ANSWERS, same, parts["victim"], seed)
+    return kept
 
 
 def auc(ranks: Ints) -> float:
@@ -53,12 +69,34 @@ def auc(ranks: Ints) -> float:
     return float(1 - (ranks - 1).mean() / max(1, ranks.shape[1] - 1))
 
 
-def ranks(distances: Floats, generator: np.random.Generator) -> Ints:
-    """Rank of the right one, the diagonal of distances [P, P]; among those that are equally near, a drawn place."""
+def nearer(distances: Floats, generator: np.random.Generator) -> Bools:
+    """Who is nearer than the right one, the diagonal of distances [P, P]; those that are equally near stand in a drawn
+    order."""
     right = np.diag(distances)[:, None]
-    nearer, equal = (distances < right).sum(1), (distances == right).sum(1)
-    placed: Ints = 1 + nearer + generator.integers(0, equal)
+    places = generator.random(distances.shape, dtype=np.float32)
+    found: Bools = (distances < right) | ((distances == right) & (places < np.diag(places)[:, None]))
+    return found
+
+
+def ranks(distances: Floats, generator: np.random.Generator) -> Ints:
+    """Rank of the right one among all [P]."""
+    placed: Ints = 1 + nearer(distances, generator).sum(1)
     return placed
+
+
+def resampled(found: Bools, drawn: Floats) -> tuple[Floats, Floats]:
+    """How often the right one is the first of a gallery, and the AUC of its rank, [1 + R] each, of who is nearer than
+    the right one [P, P] under the multiplicities of people [1 + R, P], who count on both sides. Nobody but the right
+    one stands in the own gallery under the own name, so the others of somebody drawn w times are P - w."""
+    people = len(found)
+    before = drawn.astype(np.float32) @ found.T.astype(np.float32)  # weighted others who are nearer, whole numbers
+    first = np.zeros_like(drawn)
+    for times in np.unique(drawn):
+        own = drawn == times
+        odds = gallery_odds(people - int(times), min(GALLERY, people))
+        first[own] = odds[before[own].astype(np.int64)]
+    share = before / np.maximum(people - drawn, 1)
+    return (drawn * first).sum(1) / people, (drawn * (1 - share)).sum(1) / people
 
 
 def _several(groups: Ints) -> Ints:
@@ -68,17 +106,31 @@ def _several(groups: Ints) -> Ints:
     return several
 
 
-def _ranks(embed: Embed, view: View, groups: Ints, seed: int, side: int) -> tuple[Ints, Ints]:
-    people, generator = _several(groups), np.random.default_rng([seed, 9])
-    points = embed(_flat(view, side))
-    rows = [np.flatnonzero(groups == person) for person in people]
-    found = []
+def _told(name: str, points: Floats, groups: Ints, seed: int) -> dict[str, Array]:
+    people = _several(groups)
+    drawn = weights(np.arange(len(people)), REPLICATES, seed=0)
+    placed, tables = [], []
+    for found in _meetings(points, groups, seed):
+        placed.append(1 + found.sum(1))
+        tables.append(resampled(found, drawn))
+    first, area = np.mean(tables, axis=0)
+    arrays = {"ranks": np.stack(placed), "people": people, "first": first, "auc": area}
+    return {f"linkage/{name}/{kind}": array for kind, array in arrays.items()}
+
+
+def _ranks(meetings: Iterator[Bools]) -> Ints:
+    return np.stack([1 + found.sum(1) for found in meetings])
+
+
+def _meetings(points: Floats, groups: Ints, seed: int) -> Iterator[Bools]:
+    """For each meeting who is nearer to everybody's payload than the own other one, [P, P]."""
+    generator = np.random.default_rng([seed, 9])
+    rows = [np.flatnonzero(groups == person) for person in _several(groups)]
     for _ in range(MEETINGS):
         pairs = np.stack([generator.choice(own, 2, replace=False) for own in rows])
         first, second = points[pairs[:, 0]], points[pairs[:, 1]]
         squares = np.square(first).sum(1)[:, None] + np.square(second).sum(1) - 2 * first @ second.T
-        found.append(ranks(squares, generator))
-    return np.stack(found), people
+        yield nearer(squares, generator)
 
 
 def _embedding(name: str, flat: Floats, groups: Ints, seed: int) -> Embed:

@@ -9,6 +9,7 @@ from privet.attack import FOLDER, Need, Probe, Solver, slow
 from privet.errors import SpecError, ThreatError, unknown
 
 EVERYTHING = "all"
+SLOW = f"slow: it runs at effort full, and with --attack {EVERYTHING} at any effort"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def portfolio(
         attack = registry.parse(FOLDER, text)
         refusal = threat.refusal(attack)
         if refusal is None and not names and effort != "full" and slow(attack):
-            refusal = f"{text} is slow and runs at effort full; --attack {EVERYTHING} takes it at any effort"
+            refusal = SLOW
         if refusal is None:
             granted[registry.spell(attack)] = attack
         elif text in named:

@@ -28,6 +28,7 @@ from privet.errors import RunError
 FORMAT = 1
 CHALLENGE, TRAIN, PAYLOADS, README = "challenge.json", "train.parquet", "payloads.parquet", "README.md"
 LOCKED = (TRAIN, PAYLOADS, README)
+SAID, KEPT = {"format", "files", "commitment"}, {"format", "challenge", "salt", "labels", "persons"}
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,14 @@ def read(folder: Path, secret: Path | None = None) -> Challenge:
     if not (folder / CHALLENGE).is_file():
         raise RunError(f"{folder} is not a challenge, it has no {CHALLENGE}; give the folder that challenge make wrote")
     place = secret or secret_path(folder)
-    said, kept = _json(folder / CHALLENGE), _json(place)
+    said = _json(folder / CHALLENGE, SAID, "a published challenge", "take the published copy")
+    kept = _json(place, KEPT, "a challenge's secret", f"give the maker's {secret_path(folder).name} with --secret")
     try:
         hidden = Secret(str(kept["salt"]), dict(kept["labels"]), dict(kept["persons"]))
         files, commitment, published = dict(said["files"]), said["commitment"], kept["challenge"]
         formats = {said["format"], kept["format"]}
-    except (KeyError, TypeError, ValueError) as problem:
-        raise RunError(f"{folder} or {place} is damaged ({problem!r}); take the published copy") from problem
+    except (TypeError, ValueError) as problem:
+        raise RunError(f"{folder / CHALLENGE} or {place} is damaged; take the published copy") from problem
     if formats != {FORMAT}:
         raise RunError(f"{folder} has format {sorted(map(str, formats))}, this privet reads {FORMAT}")
     if run.file_hash(folder / CHALLENGE) != published:
@@ -124,13 +126,18 @@ def read(folder: Path, secret: Path | None = None) -> Challenge:
     return Challenge(said, tables[0], tables[1], hidden)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, names: set[str], what: str, remedy: str) -> dict[str, Any]:
+    """The object in a file; RunError where there is none, or where it lacks one of these names."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
         raise RunError(f"there is no {path}; give the maker's secret file with --secret") from problem
-    except (OSError, ValueError) as problem:
-        raise RunError(f"{path} cannot be read ({str(problem)[:120]}); take the published copy") from problem
+    except OSError as problem:
+        raise RunError(f"{path} cannot be read ({problem.strerror}); {remedy}") from problem
+    except ValueError as problem:
+        raise RunError(f"{path} is not {what}, it holds no JSON; {remedy}") from problem
     if not isinstance(found, dict):
-        raise RunError(f"{path} is damaged: it holds no object; take the published copy")
+        raise RunError(f"{path} is not {what}; {remedy}")
+    if missing := sorted(names - found.keys()):
+        raise RunError(f"{path} is not {what}, it has no {', '.join(missing)}; {remedy}")
     return found

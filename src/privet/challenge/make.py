@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from privet.auditing import floors
+from privet.auditing.estimate import estimate, weights
 from privet.challenge import folder as place
 from privet.challenge.folder import Secret
 from privet.data.corpus import Part
@@ -25,6 +26,7 @@ from privet.recorded.system import Recordings, System
 from privet.run import versions
 
 SALT = 32  # bytes
+REPLICATES = 400
 TAKEN = ("id", "payload", "answer")
 
 
@@ -42,7 +44,9 @@ def make(study: Recording, out: Path, progress: Any = None) -> dict[str, Any]:
         raise SpecError(f"an attribute of a challenge cannot be called {taken[0]!r}; rename the column")
     system = corpus.systems[study.reference]
     generator = np.random.default_rng(secrets.randbits(128))
-    train, _ = _table(system, corpus, ("aux_train", "aux_val"), "t", generator, labelled=True)
+    roles = ("aux_train", "aux_val")
+    train, at = _table(system, corpus, roles, "t", generator, labelled=True)
+    owners = np.concatenate([corpus.parts[role].groups for role in roles])[at]
     payloads, order = _table(system, corpus, ("victim",), "v", generator, labelled=False)
     names = payloads["id"].to_pylist()
     told = {name: _names(corpus, corpus.victim, name)[order] for name in corpus.hidden}
@@ -51,7 +55,7 @@ def make(study: Recording, out: Path, progress: Any = None) -> dict[str, Any]:
     secret = Secret(secrets.token_hex(SALT), labels, persons)
     said = {
         "title": f"{study.reference}: can you tell {', '.join(corpus.hidden)} from the payload?",
-        "attributes": {name: _question(corpus, name, train) for name in corpus.hidden},
+        "attributes": {name: _question(corpus, name, train, owners) for name in corpus.hidden},
         "examples": {"train": len(train), "payloads": len(payloads)},
         "values": len(payloads["payload"][0]),
         "answer": "a CSV or Parquet file with a column id, and for each attribute either a column of that name with "
@@ -59,7 +63,8 @@ def make(study: Recording, out: Path, progress: Any = None) -> dict[str, Any]:
         "privet": versions().get("privet"),
     }
     tables = {place.TRAIN: train, place.PAYLOADS: payloads}
-    place.write(out, said, tables, _readme(said, out.name), secret)
+    answered = all("answer" in table.column_names for table in tables.values())
+    place.write(out, said, tables, _readme(said, out.name, answered), secret)
     return said
 
 
@@ -90,14 +95,18 @@ def _names(corpus: Recordings, part: Part, attribute: str) -> Array:
     return np.array([*corpus.classes[attribute], None], dtype=object)[part.s[attribute]]
 
 
-def _question(corpus: Recordings, attribute: str, train: pa.Table) -> dict[str, Any]:
-    """The values of an attribute, and what is right without any payload, counted on the public people."""
+def _question(corpus: Recordings, attribute: str, train: pa.Table, owners: Array) -> dict[str, Any]:
+    """The values of an attribute, and what is right without any payload, counted on the public people, of whom `owners`
+    [N] says which rows are one person's."""
     labels = np.array(train[attribute].to_pylist(), dtype=object)
     classes = list(corpus.classes[attribute])
     s = np.array([-1 if label is None else classes.index(label) for label in labels])
     found = floor(s, classes, train["answer"].to_pylist() if "answer" in train.column_names else None)
-    right = {name: float((posterior[s >= 0].argmax(1) == s[s >= 0]).mean()) for name, posterior in found.items()}
-    return {"values": classes, "floor": right}
+    known = s >= 0
+    rows, persons = weights(owners[known], REPLICATES, seed=0), len(np.unique(owners[known]))
+    right = {name: (posterior[known].argmax(1) == s[known]).astype(np.float64) for name, posterior in found.items()}
+    told = {name: estimate([rows @ r / rows.sum(1)], len(r), (0.0, 1.0), persons) for name, r in right.items()}
+    return {"values": classes, "floor": {name: e.json() for name, e in told.items()}}
 
 
 def floor(
@@ -115,12 +124,20 @@ def floor(
     return found
 
 
-def _readme(said: Mapping[str, Any], name: str) -> str:
+def _readme(said: Mapping[str, Any], name: str, answered: bool) -> str:
     """The challenge in words, for who has never heard of Privet."""
+    tops = {a: max(q["floor"].values(), key=lambda e: e["mean"]) for a, q in said["attributes"].items()}
     asked = "\n".join(
-        f"- `{attribute}`: {', '.join(question['values'])}; right without the payload for "
-        f"{max(question['floor'].values()):.1%} of the people of train.parquet"
-        for attribute, question in said["attributes"].items()
+        f"- `{a}`: {', '.join(q['values'])}; right without the payload for {tops[a]['mean']:.1%} of the people of "
+        f"train.parquet (95 % interval {tops[a]['low']:.1%} to {tops[a]['high']:.1%})"
+        for a, q in said["attributes"].items()
+    )
+    answer = (
+        "\nThe column `answer` of both is what the system answered to each payload. It is no secret: whoever runs the "
+        "service learns\nit anyway. Use it as you like. What can be told from it alone counts as known without the "
+        "payload, and is no leak.\n"
+        if answered
+        else ""
     )
     first, question = next(iter(said["attributes"].items()))
     train, payloads = said["examples"]["train"], said["examples"]["payloads"]
@@ -128,7 +145,7 @@ def _readme(said: Mapping[str, Any], name: str) -> str:
 
 A system sent one payload of each person, {said["values"]:,} numbers. `train.parquet` holds the payloads of {train:,}
 people whose attributes are given; `payloads.parquet` those of {payloads:,} others. Tell theirs.
-
+{answer}
 {asked}
 
 ## How to answer

@@ -98,7 +98,10 @@ def audit(
     training: Training = None,
     curves: Annotated[
         bool,
-        typer.Option("--curves", help="the strongest attacks again with fewer people: would more help?"),
+        typer.Option(
+            "--curves",
+            help="the strongest attacks again with fewer people (needs 400 people to learn from): would more help?",
+        ),
     ] = False,
     judges: Annotated[
         Path | None,

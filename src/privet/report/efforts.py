@@ -13,6 +13,7 @@ from privet.report.spending import Curve, Purse
 from privet.report.view import View
 
 DRAWN = 7  # defenses on one chart
+FLOOR = "without the payload"
 
 
 def efforts(view: View) -> dict[str, Any] | None:
@@ -22,8 +23,9 @@ def efforts(view: View) -> dict[str, Any] | None:
         return None
     labels = {v.defense: v.label for v in view.variants}
     lines = [_line(view, curve, labels[curve.defense]) for curve in view.results.curves]
+    foretold = any(curve.ahead for curve in view.results.curves)
     tables = [table for a in view.attributes if (table := matrix(view, a))]
-    return found | {"lines": lines, "tables": tables}
+    return found | {"lines": lines, "tables": tables, "foretold": foretold}
 
 
 def matrix(view: View, attribute: str) -> dict[str, Any] | None:
@@ -63,19 +65,16 @@ def persons(view: View) -> dict[str, Any] | None:
     for attribute in view.attributes:
         own = [m for m in results.many if m.attribute == attribute and m.defense in labels][:DRAWN]
         if own:
-            series = tuple(
-                Series(words.shorten(labels[m.defense]), tuple(Point(float(n), e) for n, e in m.points)) for m in own
-            )
-            floor = next(r.floor.mean for r in results.rows if (r.attribute, r.metric) == (attribute, "accuracy"))
-            chart = Chart(
-                "payloads of one person", "accuracy, %", series, (("without the payload", floor),), 100.0, log_x=True
-            )
-            drawn = svg(chart, f"Accuracy on {view.name(attribute)} by the payloads of one person")
+            told = [*((labels[m.defense], m.points) for m in own), (FLOOR, own[0].floors)]
+            series = tuple(Series(words.shorten(name), tuple(Point(float(n), e) for n, e in at)) for name, at in told)
+            chart = Chart("payloads of one person", "accuracy, %", series, (), 100.0, log_x=True)
             panels.append(
                 {
                     "name": view.name(attribute),
-                    "svg": drawn,
+                    "svg": svg(chart, f"Accuracy on {view.name(attribute)} by the payloads of one person"),
                     "persons": own[0].persons,
+                    "counts": [n for n, _ in own[0].points],
+                    "lines": [(name, [cell("accuracy", e) for _, e in at]) for name, at in told],
                     "broken": attribute in view.failed,
                 }
             )
@@ -84,8 +83,12 @@ def persons(view: View) -> dict[str, Any] | None:
             "label": labels[link.defense],
             "distance": link.distance,
             "persons": f"{link.persons:,}",
-            "first": cell("accuracy", link.first),
-            "auc": cell("auc", link.auc),
+            "cells": [
+                cell("accuracy", link.first),
+                cell("accuracy", link.first_by_answer),
+                cell("auc", link.auc),
+                cell("auc", link.auc_by_answer),
+            ],
         }
         for link in results.linked
         if link.defense in labels
@@ -110,7 +113,7 @@ def _panels(view: View, found: tuple[Purse, ...] | tuple[Curve, ...]) -> list[di
         axis = "seconds of computing" if isinstance(own[0], Purse) else "people to learn from"
         chart = Chart(
             axis, f"{words.metric_name(metric)}, {'%' if rate else 'dB'}", series,
-            (("without the payload", floor),) if floor is not None else (), 100.0 if rate else 1.0, log_x=True,
+            ((FLOOR, floor),) if floor is not None else (), 100.0 if rate else 1.0, log_x=True,
         )  # fmt: skip
         drawn = svg(chart, f"What an adversary reaches on {name} by {axis}")
         panels.append({"name": name, "svg": drawn, "broken": attribute in view.failed})
@@ -135,6 +138,13 @@ def _line(view: View, curve: Curve, label: str) -> dict[str, Any]:
         "people": people,
         "value": cell(curve.metric, value),
         "missed": Cell(missed, words.interval(curve.metric, curve.missed), curve.missed.mean),
-        "ahead": cell(curve.metric, curve.ahead) if curve.ahead else Cell("the law failed", sort=-1.0),
+        "ahead": cell(curve.metric, curve.ahead) if curve.ahead else Cell(_why_not(curve), sort=-1.0),
         "broken": curve.attribute in view.failed,
     }
+
+
+def _why_not(curve: Curve) -> str:
+    if not curve.unsure:
+        return "the law failed"
+    span = words.gap(curve.metric, curve.missed.high - curve.missed.low, 1 if curve.metric == "psnr" else 0)
+    return f"not sure enough: its interval spans {span.lstrip('+')}"

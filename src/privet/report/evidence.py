@@ -50,7 +50,10 @@ def calibrations(view: View) -> list[dict[str, Any]]:
                 "wanted": words.wanted(worst),
                 "decisive": any(c.decisive for c in checks if not c.passed),
                 "failed": [
-                    f"{c.attack}: {words.number(c.metric, c.value)}, seed {c.seed}" for c in checks if not c.passed
+                    f"{words.attacker(c).removeprefix('the attack ').strip('`')}: "
+                    f"{words.number(c.metric, c.value)}, seed {c.seed}"
+                    for c in checks
+                    if not c.passed
                 ],
             }
         )
@@ -59,6 +62,9 @@ def calibrations(view: View) -> list[dict[str, Any]]:
 
 MEANING = {
     "constant": "nothing is sent: an attack must not do better than chance",
+    "shuffled_labels": "the adversary's labels are dealt out anew: who still knows the victims must have "
+    "met them. Guesses still follow the payload's clusters, so an attack may come half way from chance to knowing "
+    "everybody: parts that were mixed up are found, a few people who stand in two of them are not",
     "planted_bit": "the attribute itself is put into the payload: an attack must find it",
     "identity": "the input itself is sent: a reconstruction must succeed",
     "first_stage": "the first layer's output is sent: a search through it must bring the input back",

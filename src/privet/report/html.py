@@ -34,6 +34,7 @@ def render(results: Results) -> str:
         pictures=sections.pictures(view),
         opinions=opinions.opinions(view),
         costs=sections.costs(view),
+        left_out=sections.left_out(view),
         calibrations=evidence.calibrations(view),
         floors=evidence.floors(view),
         dependence=evidence.dependence(view),

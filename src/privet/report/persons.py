@@ -6,6 +6,8 @@ From n payloads of a person whose attribute does not change, an adversary adds w
 
 up to a constant, as if payloads were independent given s (naive Bayes); p(s) are the frequencies among its own people.
 Blocks of n payloads are made of each person's once, in a drawn order, and a person counts once, however many blocks.
+The floor of each n is made in the same way, of the same people, from what the floors of the reference say of each
+payload's person.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from privet.auditing.estimate import Estimate, estimate, weights
-from privet.auditing.panel import GALLERY, gallery_odds
+from privet.auditing.linkage import ANSWERS
+from privet.auditing.panel import GALLERY
 from privet.data.corpus import Ints
+from privet.payload import Array
 from privet.report.runs import Runs
 
 Floats = npt.NDArray[np.float64]
@@ -29,13 +33,15 @@ FEWEST = 5  # persons
 
 @dataclass(frozen=True)
 class Many:
-    """Accuracy of an attack from n payloads of a person, for the persons who have as many as the last n."""
+    """Accuracy of an attack from n payloads of a person, for the persons who have as many as the last n, and for every
+    n the highest floor: the same people and as many answers, without the payloads."""
 
     defense: str
     attribute: str
     attack: str
     persons: int
     points: tuple[tuple[int, Estimate], ...]
+    floors: tuple[tuple[int, Estimate], ...]
 
     def json(self) -> dict[str, Any]:
         """Plain values."""
@@ -44,7 +50,8 @@ class Many:
 
 @dataclass(frozen=True)
 class Linked:
-    """How often a person's other payload is the nearest among those of `gallery` people, and the AUC of its rank."""
+    """How often a person's other payload is the nearest among those of `gallery` people, and the AUC of its rank; both
+    again by the server's answers alone, None where the adversary sees none."""
 
     defense: str
     distance: str
@@ -52,6 +59,8 @@ class Linked:
     gallery: int
     first: Estimate
     auc: Estimate
+    first_by_answer: Estimate | None = None
+    auc_by_answer: Estimate | None = None
 
     def json(self) -> dict[str, Any]:
         """Plain values."""
@@ -73,18 +82,30 @@ def _many(runs: Runs, hidden: dict[str, Any]) -> Iterator[Many]:
     if len(ladder) < 2:
         return
     rows = [own for own in rows if len(own) >= ladder[-1]]
-    persons = np.arange(len(rows))
-    drawn = weights(persons, 400, seed=0)
+    keys = [key for key in runs.first.arrays if key.startswith(f"floor/{name}/")]
+    floors: dict[tuple[int, ...], tuple[tuple[int, Estimate], ...]] = {}
     for defense in runs.defenses:
         attack = runs.headline(defense, name, "accuracy")
-        prior = runs.first.arrays[f"floor/{name}/majority"][0].astype(np.float64)
-        posteriors = [run.arrays[runs.posterior(name, attack)].astype(np.float64) for run in runs.of(defense)]
-        points = []
-        for n in ladder:
-            hits = [together(p, prior, s, rows, n) for p in posteriors]
-            tables = [drawn @ hit / drawn.sum(1) for hit in hits]
-            points.append((n, estimate(tables, len(rows), (0.0, 1.0), len(rows))))
-        yield Many(defense, name, attack, len(rows), tuple(points))
+        seeds = tuple(seed for seed in runs.seeds if (defense, seed) in runs.runs)
+        beside = [runs.runs[runs.reference, seed].arrays for seed in seeds]
+        priors = [arrays[f"floor/{name}/majority"][0] for arrays in beside]
+        own = _right([run.arrays[runs.posterior(name, attack)] for run in runs.of(defense)], priors, s, rows, ladder)
+        if seeds not in floors:
+            blind = [_right([arrays[key] for arrays in beside], priors, s, rows, ladder) for key in keys]
+            floors[seeds] = tuple((n, max((b[i] for b in blind), key=lambda e: e.mean)) for i, n in enumerate(ladder))
+        yield Many(defense, name, attack, len(rows), tuple(zip(ladder, own, strict=True)), floors[seeds])
+
+
+def _right(
+    posteriors: list[Array], priors: list[Array], s: Ints, rows: list[Ints], ladder: list[int]
+) -> list[Estimate]:
+    """The accuracy from each number of payloads, over the seeds of these posteriors [N, K] and priors [K]."""
+    drawn, found = weights(np.arange(len(rows)), 400, seed=0), []
+    for n in ladder:
+        pairs = zip(posteriors, priors, strict=True)
+        hits = [together(p.astype(np.float64), prior.astype(np.float64), s, rows, n) for p, prior in pairs]
+        found.append(estimate([drawn @ hit / drawn.sum(1) for hit in hits], len(rows), (0.0, 1.0), len(rows)))
+    return found
 
 
 def together(posterior: Floats, prior: Floats, s: Ints, rows: list[Ints], n: int) -> Floats:
@@ -115,25 +136,30 @@ def linked(runs: Runs) -> tuple[Linked, ...]:
     """One for each defense that was linked; nothing where the data know no persons."""
     found = []
     for defense in runs.defenses:
-        kept = [
-            (key.split("/")[1], run.arrays[key]) for run in runs.of(defense) for key in run.arrays
-            if key.startswith("linkage/") and key.endswith("/ranks")
-        ]  # fmt: skip
-        if not kept:
+        kept: dict[tuple[bool, str], list[Array]] = {}
+        names = []
+        for run in runs.of(defense):
+            for key in (k for k in run.arrays if k.startswith("linkage/")):
+                _, name, kind = key.split("/")
+                kept.setdefault((name == ANSWERS, kind), []).append(run.arrays[key])
+                names += [name] if name != ANSWERS else []
+        if (False, "first") not in kept:
             continue
-        names = [name for name, _ in kept]
-        persons = kept[0][1].shape[1]
-        gallery, drawn = min(GALLERY, persons), weights(np.arange(persons), 400, seed=0)
-        first = [drawn @ gallery_odds(persons - 1, gallery)[r - 1].mean(0) / persons for _, r in kept]
-        areas = [drawn @ (1 - (r - 1) / (persons - 1)).mean(0) / persons for _, r in kept]
+        persons = len(kept[False, "people"][0])
+        told = {
+            place: estimate(tables, persons, (0.0, 1.0), persons)
+            for place, tables in kept.items() if place[1] in ("first", "auc")
+        }  # fmt: skip
         found.append(
             Linked(
                 defense,
                 max(names, key=names.count),
                 persons,
-                gallery,
-                estimate(first, persons, (0.0, 1.0), persons),
-                estimate(areas, persons, (0.0, 1.0), persons),
+                min(GALLERY, persons),
+                told[False, "first"],
+                told[False, "auc"],
+                told.get((True, "first")),
+                told.get((True, "auc")),
             )
         )
     return tuple(found)

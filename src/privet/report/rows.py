@@ -24,6 +24,7 @@ from privet.report.spending import learned, purses
 from privet.run import Run
 
 RESOLVED = 1000  # people, of whom one is .1 %
+FEW_VICTIMS = 100
 
 
 def results(plan: dict[str, Any], finished: dict[tuple[str, int], Run]) -> Results:
@@ -106,6 +107,7 @@ def _rows(
             advantage = value.minus(floor)
             flags += ["below_floor"] if is_head and advantage.high < 0 else []
             flags += _adversary_flags(runs, own, goal, attack)
+            flags += ["few_victims"] if mean.n < FEW_VICTIMS else []
             flags += ["unresolved"] if metric == "tpr_at_tenth_fpr" and _others(runs, goal) < RESOLVED else []
             yield Row(
                 data=str(runs.plan["data"]["name"]),
@@ -170,7 +172,6 @@ def _goal_flags(runs: Runs, goal: str, attack: str, checks: tuple[Check, ...]) -
         labels = runs.first.arrays[f"victim/hidden/{goal}"]
         values = next(len(h["classes"]) for h in runs.plan["data"]["hidden"] if h["name"] == goal)
         counts = np.bincount(labels[labels >= 0], minlength=values)
-        raised += ["few_victims"] if counts.sum() < 100 else []
         raised += ["small_class"] if counts.min() < 20 else []
     return raised
 

@@ -48,7 +48,7 @@ class Runs:
         if not self.seeds:
             raise RunError(
                 f"no finished trial of {self.reference!r}, the scale of this study, in {plan['folder']}; run the study "
-                f"again to finish it"
+                f"again to finish it, with a larger --max-minutes where that ended it"
             )
         self.defenses = [d for d in plan["defenses"] if any((d, s) in runs for s in self.seeds)]
         self.first = runs[self.reference, self.seeds[0]]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from privet.auditing.estimate import Estimate
+from privet.auditing.threat import SLOW
 from privet.report import figures, words
 from privet.report.results import Row
 from privet.report.view import INPUT, Variant, View, flags, nothing_to_hide, over
@@ -20,7 +21,6 @@ from privet.report.view import INPUT, Variant, View, flags, nothing_to_hide, ove
 SHOWN, FEWER, MANY = 8, 4, 6  # pictures in a row, and in each of more than so many rows
 SIDE = 96  # pixels beyond which pictures are shown smaller, so that the page stays light
 CLASSES = 12
-BATTERY = "(selected on aux_val)"
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,13 @@ def png(x: npt.NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def left_out(view: View) -> dict[str, Any]:
+    """The attacks that did not run: those refused, each with the reason without its own name, and the slow ones."""
+    told = {a: why.removeprefix(f"{a} ") for a, why in view.results.left_out.items()}
+    slow = [a for a, why in told.items() if why == SLOW]
+    return {"refused": [(a, why) for a, why in told.items() if a not in slow], "slow": slow}
 
 
 def costs(view: View) -> dict[str, Any]:

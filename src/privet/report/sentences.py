@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from privet.auditing.estimate import Estimate
+from privet.report import words
 from privet.report.results import Check, Row
 from privet.report.view import FAILED_RECONSTRUCTION, INPUT, Variant, View, leaks, nothing_to_hide, over, state
 from privet.report.words import NBSP, RATES, UNITS, digits_of, figure, gap, interval, metric_name, number, wanted
@@ -238,6 +239,9 @@ def _leak_sentence(view: View, variant: Variant, row: Row) -> str:
     unit, span, who = UNITS.get(metric, ""), interval(metric, row.value, digits), view.who(variant)
     still = "" if variant.defense == "none" or view.recorded else "still "
     adversary = "the adversary" if view.recorded else "the server"
+    everybody = int(view.results.data["examples"]["victim"])
+    if row.value.n < everybody:
+        span += f"; {row.value.n:,} of {everybody:,} victims"
     if row.goal == "reconstruct":
         base = f"the {floor}{unit} of a {view.thing} made without the payload"
         verb = f"are {still if leaks(row) else ''}rebuilt at"
@@ -302,7 +306,7 @@ def _distrust(view: View, attribute: str, failed: tuple[Check, ...]) -> str:
     count = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     told = f"{number(worst.metric, worst.value)}, wanted {wanted(worst)}"
     return (
-        f"**Do not trust the numbers on {view.name(attribute)}**: the attack `{worst.attack}` failed its calibration "
+        f"**Do not trust the numbers on {view.name(attribute)}**: {words.attacker(worst)} failed its calibration "
         f"`{worst.check}` ({told}){count}. They are struck through on this page."
     )
 

@@ -38,7 +38,8 @@ class Purse:
 @dataclass(frozen=True)
 class Curve:
     """An attack by the people it learned from. `missed`: what the law of the smaller sizes says of the largest, minus
-    what was measured there. `ahead`: what the law of all sizes says of ten times as many; None where it missed."""
+    what was measured there. `ahead`: what the law of all sizes says of ten times as many; None where it
+    missed, or where the interval of `missed` is too wide to tell."""
 
     defense: str
     attribute: str
@@ -47,6 +48,12 @@ class Curve:
     points: tuple[tuple[int, Estimate], ...]
     missed: Estimate
     ahead: Estimate | None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether nobody can tell how far the law missed: its interval is too wide, and holds a miss that is small."""
+        slack, missed = SLACK[self.metric], self.missed
+        return missed.high - missed.low > 4 * slack and missed.low <= slack and missed.high >= -slack
 
     def json(self) -> dict[str, Any]:
         """Plain values."""

@@ -8,6 +8,7 @@ import html
 import math
 import re
 
+from privet.auditing.checks import BATTERY
 from privet.auditing.estimate import Estimate
 from privet.report.results import Check, Row
 
@@ -25,6 +26,7 @@ NAMES = {
 }
 RATES = {"accuracy", "balanced_accuracy", "coverage_at_95_precision", "tpr_at_1_fpr", "tpr_at_tenth_fpr"}
 UNITS = {"psnr": f"{NBSP}dB", "bits": f"{NBSP}bits"} | dict.fromkeys(RATES, f"{NBSP}%")
+SELECTED = "the attack that is selected on aux_val"
 DIGITS = {"psnr": 1, "years": 1} | dict.fromkeys(RATES, 1)
 
 
@@ -84,6 +86,11 @@ def marked(sentence: str) -> str:
 def unmarked(sentence: str) -> str:
     """The sentence for a terminal."""
     return re.sub(r"\*\*([^*]+)\*\*", r"\1", sentence).replace("`", "")
+
+
+def attacker(check: Check) -> str:
+    """Whom a calibration speaks of, in a sentence."""
+    return SELECTED if check.attack == BATTERY else f"the attack `{check.attack}`"
 
 
 def wanted(check: Check) -> str:
