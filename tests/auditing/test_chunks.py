@@ -19,7 +19,7 @@ def test_pieces_are_principal_components(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(chunks, "COLUMNS", 10)
     monkeypatch.setattr(chunks, "COMPONENTS", 3)
     rows = torch.randn(50, 25, generator=torch.Generator().manual_seed(0))
-    made = Chunks.of([rows[:30], rows[30:]], 0)
+    made = Chunks.of([rows[:30], rows[30:]], 50, 0)
     reduced = made(rows)
     assert reduced.shape == (50, 9)
     for piece, start in enumerate((0, 10, 20)):
@@ -29,11 +29,11 @@ def test_pieces_are_principal_components(monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_allclose(np.abs(got), np.abs(wanted), atol=1e-3)
 
 
-def test_few_people_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_people_evenly_spaced_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "PEOPLE", 20)
     rows = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
-    first, whole = Chunks.of([rows[:15], rows[15:]], 0), Chunks.of([rows[:20]], 0)
-    torch.testing.assert_close(first(rows), whole(rows))
+    spaced, whole = Chunks.of([rows[:16], rows[16:29], rows[29:]], 50, 0), Chunks.of([rows[::3]], 17, 0)
+    torch.testing.assert_close(spaced(rows), whole(rows))
 
 
 def test_a_gibibyte_is_allowed() -> None:

@@ -30,13 +30,13 @@ class Chunks:
     pieces: tuple[tuple[Tensor, Tensor], ...]  # mean [C], components [C, K]
 
     @classmethod
-    def of(cls, parts: Iterable[Tensor], seed: int) -> Chunks:
-        """Learn from rows [B, P] in several parts, of which the first 2,000 people are taken."""
-        taken: list[Tensor] = []
+    def of(cls, parts: Iterable[Tensor], people: int, seed: int) -> Chunks:
+        """Learn from rows [B, P] in several parts, of so many people in all: from 2,000 at most, evenly spaced, since
+        files are often sorted."""
+        step, met, taken = -(-people // PEOPLE), 0, []
         for part in parts:
-            taken.append(part[: PEOPLE - sum(map(len, taken))])
-            if sum(map(len, taken)) >= PEOPLE:
-                break
+            taken.append(part[-met % step :: step])
+            met += len(part)
         pieces = []
         for start in range(0, taken[0].shape[1], COLUMNS):
             rows = torch.cat([part[:, start : start + COLUMNS].float() for part in taken]).numpy()

@@ -119,12 +119,13 @@ class Wire:
         sizes = [f.size for f in self.defended.obfuscator.signature if f.dtype == "bits"]
         return sum(sizes) if 0 < len(sizes) < len(self.defended.obfuscator.signature) else 0
 
-    def in_chunks(self, frames: list[bytes], people: int, seed: int) -> Wire:
-        """This wire, or where so many people's payloads are larger than allowed one that reads them in chunks, which
-        are learned from these frames."""
-        if not too_large(people, self.values(frames[0])[2].shape[1]):
+    def in_chunks(self, frames: list[bytes], corpus: Corpus, seed: int) -> Wire:
+        """This wire, or where the payloads of a part are larger than allowed one that reads them in chunks, which are
+        learned from these frames of aux_train."""
+        if not too_large(max(map(len, corpus.parts.values())), self.values(frames[0])[2].shape[1]):
             return self
-        return replace(self, chunks=Chunks.of((self.values(frame)[2].half() for frame in frames), seed))
+        values = (self.values(frame)[2].half() for frame in frames)
+        return replace(self, chunks=Chunks.of(values, len(corpus.aux_train), seed))
 
     def match(self, x: Tensor, payload: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """`View.match`, computed where the halves are."""
@@ -244,7 +245,7 @@ def observe(
             frames, clipped = wire.send(z, generator)
             sent[role].append(frames)
             saturated += clipped
-    wire = wire.in_chunks(sent["aux_train"][0], max(map(len, corpus.parts.values())), seed)
+    wire = wire.in_chunks(sent["aux_train"][0], corpus, seed)
     answers, views = {}, {}
     for role in ("aux_val", "victim"):
         seen = [wire.read(frames, corpus.parts[role]) for frames in sent[role]]
