@@ -28,6 +28,10 @@ def test_rows_of_psnr_carry_the_answers_and_others_none() -> None:
         assert found["attribute:digit"].original is not None
         assert found["found:pixels"].floor.mean == pytest.approx(1 / min(100, victims), rel=0.2)
         assert row.json()["judged"][0]["value"]["n"] == row.value.n
+        read = found["attribute:digit"]
+        assert read.original is not None
+        assert read.value.n == read.floor.n == read.original.n, "the same people"
+    assert any(row.value.n < victims for row in rows)
     for file in folder.glob("runs/*/run.json"):
         chosen_by = json.loads(file.read_text())["results"]["selection"]["input"]
         assert all(set(scores) == {"psnr", "ssim"} for scores in chosen_by.values()), "judges choose no headline"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privet.auditing.estimate import Estimate
+from privet.auditing.estimate import Estimate, weights
 from privet.auditing.panel import FLOOR, ORIGINAL
 from privet.auditing.tables import JUDGED
+from privet.payload import Array
 from privet.report.runs import Cell, Runs
 
 ORDER = ("attribute", "found", "distance", "faces")
@@ -37,11 +38,13 @@ def judged(runs: Runs, defense: str, attack: str) -> tuple[Judged, ...]:
     for key in runs.of(defense)[0].arrays:
         if key.startswith(prefix):
             question = key.removeprefix(prefix)
-            value, floor = (
-                _cell(runs, d, n, question, defense) for d, n in ((defense, attack), (runs.reference, FLOOR))
-            )
+            value = _cell(runs, defense, attack, question, defense)
+            asked = np.isfinite(runs.of(defense)[0].arrays[f"judged/input/{attack}/{question}"])
+            floor = _cell(runs, runs.reference, FLOOR, question, defense, asked)
             original = (
-                _cell(runs, runs.reference, ORIGINAL, question, defense) if _asked_of_originals(question) else None
+                _cell(runs, runs.reference, ORIGINAL, question, defense, asked)
+                if _asked_of_originals(question)
+                else None
             )
             if value and floor:
                 found.append(Judged(question, value, original, floor))
@@ -52,13 +55,20 @@ def _asked_of_originals(question: str) -> bool:
     return question.startswith("attribute:") or question == "faces:gender"
 
 
-def _cell(runs: Runs, defense: str, name: str, question: str, like: str) -> Estimate | None:
+def _cell(runs: Runs, defense: str, name: str, question: str, like: str, asked: Array | None = None) -> Estimate | None:
+    """The mean answer in the seeds that `like` has, too; of those people alone who were `asked` [N] about, where the
+    judges were shown most of them: few people may be easy or hard ones."""
     seeds = [s for s in runs.seeds if (like, s) in runs.runs and (defense, s) in runs.runs]
     key = f"table/{JUDGED}/{name}/{question}"
     if not all(key in runs.runs[defense, s].arrays for s in seeds):
         return None
-    arrays = runs.runs[defense, seeds[0]].arrays
-    scored = np.isfinite(arrays[f"judged/input/{name}/{question}"])
-    groups = len(np.unique(arrays["victim/groups"][scored]))
-    metric = "accuracy" if question.startswith(RATES) else "distance"
-    return Cell([runs.runs[defense, s].arrays[key] for s in seeds], metric, int(scored.sum()), groups).estimate()
+    tables, metric = [], "accuracy" if question.startswith(RATES) else "distance"
+    for arrays in (runs.runs[defense, s].arrays for s in seeds):
+        answers, groups, table = arrays[f"judged/input/{name}/{question}"], arrays["victim/groups"], arrays[key]
+        people = np.isfinite(answers)
+        if asked is not None and 2 * (people & asked).sum() >= asked.sum() and (people & ~asked).any():
+            people &= asked
+            drawn = weights(groups[people], len(table) - 1, seed=0)
+            table = drawn @ answers[people] / drawn.sum(1)
+        tables.append(table)
+    return Cell(tables, metric, int(people.sum()), len(np.unique(groups[people]))).estimate()
