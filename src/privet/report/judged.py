@@ -40,6 +40,8 @@ def judged(runs: Runs, defense: str, attack: str) -> tuple[Judged, ...]:
             question = key.removeprefix(prefix)
             value = _cell(runs, defense, attack, question, defense)
             asked = np.isfinite(runs.of(defense)[0].arrays[f"judged/input/{attack}/{question}"])
+            if question.startswith("found:"):  # without the payload this is luck, which everybody tells best
+                asked[:] = True
             floor = _cell(runs, runs.reference, FLOOR, question, defense, asked)
             original = (
                 _cell(runs, runs.reference, ORIGINAL, question, defense, asked)
