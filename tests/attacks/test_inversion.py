@@ -89,7 +89,7 @@ def changed(view: View, factor: Tensor | float, moved: float) -> View:
 @pytest.mark.parametrize("attack", [Inversion(), GaussianMap(), GenerativePrior()], ids=lambda a: type(a).__name__)
 def test_a_public_change_of_the_payload_hides_nothing(attack: Solver) -> None:
     """Values around their means and over their noise are what is matched."""
-    (train, x), (val, x_val), (victims, truth) = (linear(n, 20, seed=i) for i, n in enumerate((200, 16, 16)))
+    (train, x), (val, x_val), (victims, truth) = (linear(n, 20, seed=i) for i, n in enumerate((100, 8, 8)))
 
     def missed(factor: Tensor | float, moved: float) -> float:
         views = [changed(view, factor, moved) for view in (train, val, victims)]
@@ -105,7 +105,7 @@ def test_a_public_change_of_the_payload_hides_nothing(attack: Solver) -> None:
 def test_values_with_more_noise_count_for_less() -> None:
     """Twelve values nearly without noise say everything; eight more that are mostly noise must not talk them down."""
     noise = torch.tensor([0.01] * 12 + [5.0] * 8)
-    (train, x), (val, x_val), (victims, truth) = (linear(n, 20, noise, seed=i) for i, n in enumerate((200, 16, 16)))
+    (train, x), (val, x_val), (victims, truth) = (linear(n, 20, noise, seed=i) for i, n in enumerate((100, 8, 8)))
     material = Material([train], x, val, x_val, (12,))
     found = battery.run(Inversion(), material, victims, effort=EFFORT, seed=0).victims
     assert float((found - truth).square().mean().sqrt()) < 0.05

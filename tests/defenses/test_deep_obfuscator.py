@@ -211,6 +211,7 @@ def attacked(defended: Defended, data: Corpus) -> tuple[float, float]:
     return float(model.score(z_victim.numpy(), data.victim.s["s"])), float(ssim(drawn, x_victim).mean())
 
 
+@pytest.mark.heavy
 def test_fresh_attackers_find_and_draw_less() -> None:
     data, effort = crowd(), replace(EFFORT, task_epochs=40, batch=64)
     seen = []
