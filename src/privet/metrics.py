@@ -130,7 +130,10 @@ def accuracy(p: Array, s: Array, weights: Array) -> Floats:
 
 
 def balanced_accuracy(p: Array, s: Array, weights: Array) -> Floats:
-    """Mean recall over the values that occur with weight above 0, [R]; 1/K for whoever always says the same."""
+    """Mean recall over the values that occur with weight above 0, [R]; 1/K for whoever always says the same.
+
+    A posterior that knows how rare a value is hardly ever names it: give `evenly` of it where that is not to count.
+    """
     q, t, w = _checked(p, s, weights)
     member = np.eye(q.shape[1])[t]
     people = w @ member

@@ -42,9 +42,9 @@ def persons(noise: float, loud: float = 0.0, constant: bool = False) -> tuple[Ob
 def test_ranks_by_hand() -> None:
     generator = np.random.default_rng(0)
     distances = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    np.testing.assert_array_equal(linkage.ranks(distances, generator), [1, 2, 3])
+    np.testing.assert_array_equal(linkage.ranks(linkage.nearer(distances, generator)), [1, 2, 3])
     assert linkage.auc(np.array([[1, 2, 3]])) == pytest.approx((1 + 0.5 + 0) / 3)
-    drawn = [linkage.ranks(np.zeros((3, 3)), generator) for _ in range(600)]
+    drawn = [linkage.ranks(linkage.nearer(np.zeros((3, 3)), generator)) for _ in range(600)]
     assert np.mean(drawn) == pytest.approx(2, abs=0.1)  # equally near: any place
 
 

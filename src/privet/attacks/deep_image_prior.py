@@ -4,10 +4,11 @@ inference in Li et al. 2023, NeurIPS, "GAN You See Me?").
 
     minimize over theta   ||m(x) - m||^2 / ||m||^2 + weight TV(x),   x = sigmoid(logit(x_0) + f_theta(noise))
 
-The input `noise` is fixed and, at first, disturbed anew in every step; nothing is learned of other people. f is an
-hourglass with skip connections; the weights of some people are fitted at once, as groups of its convolutions. x_0 is
-the mean input of aux, or what is known of a person before: the input in aux whose payload is nearest, or what the
-decoder of the same audit has drawn. The iterate with the lowest objective is kept, never the one that looks better.
+m is what the payload says and m(x) what x would say, each value around its mean and over its noise. The input `noise`
+is fixed and, at first, disturbed anew in every step; nothing is learned of other people. f is an hourglass with skip
+connections; the weights of some people are fitted at once, as groups of its convolutions. x_0 is the mean input of
+aux, or what is known of a person before: the input in aux whose payload is nearest, or what the decoder of the same
+audit has drawn. The iterate with the lowest objective is kept, never the one that looks better.
 
 Deviations: the center x_0, where the paper begins at gray; Adam with a cosine rate; fewer channels and steps; tables
 get a perceptron. The plan is chosen on aux_val, whose inputs the adversary knows.

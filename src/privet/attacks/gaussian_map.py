@@ -3,9 +3,9 @@
 
     maximize over x   -||m(x) - m||^2 / (2 s^2) - (x - mu)^T C^-1 (x - mu) / 2
 
-m is what the payload says and m(x) what x would say. Where m(x) = A x + b the answer is
-mu + C A^T (A C A^T + s^2 I)^-1 (m - A mu - b), reached in one step; elsewhere the edge is linearized where the search
-has come to, again and again (`privet.gauss_newton`).
+m is what the payload says and m(x) what x would say, each value around its mean and over its noise. Where m(x) = A x
++ b the answer is mu + C A^T (A C A^T + s^2 I)^-1 (m - A mu - b), reached in one step; elsewhere the edge is
+linearized where the search has come to, again and again (`privet.gauss_newton`).
 
 C is fitted on aux: principal components, and behind them a diagonal, of pictures in the basis of the cosine transform,
 where neighbors that look alike are few coefficients. Two priors: mu is the mean input of aux, or mu is what the decoder

@@ -5,13 +5,14 @@ against split inference Li et al. 2023, NeurIPS, "GAN You See Me?").
     minimize over w, d   ||m(x) - m||^2 / ||m||^2 + latent ||w||^2 / dim + pull ||d||^2 / pixels + weight TV(x)
     where                x = clamp(G(w) + d)
 
-G is the generator of a linear variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114), made of the
-adversary's own inputs only; its optimum is known in closed form, the probabilistic principal components (Lucas, Tucker,
-Grosse and Norouzi 2019, arXiv:1911.02469). Where a payload says little, the latent w keeps the search among inputs
-that there are; where it says much, the offset d adds what G cannot draw. Three ways to begin: at the latent of what the
-decoder of the same audit has drawn, at that of the input in aux whose payload is nearest (retrieval, then refinement),
-and at zero; the whole search begins where a short one comes to the lowest objective, never where it looks better. Some
-plans center the prior of w at the decoder's drawing, and not at zero.
+m is what the payload says and m(x) what x would say, each value around its mean and over its noise. G is the
+generator of a linear variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114), made of the adversary's own
+inputs only; its optimum is known in closed form, the probabilistic principal components (Lucas, Tucker, Grosse and
+Norouzi 2019, arXiv:1911.02469). Where a payload says little, the latent w keeps the search among inputs that there
+are; where it says much, the offset d adds what G cannot draw. Three ways to begin: at the latent of what the decoder
+of the same audit has drawn, at that of the input in aux whose payload is nearest (retrieval, then refinement), and at
+zero; the whole search begins where a short one comes to the lowest objective, never where it looks better. Some plans
+center the prior of w at the decoder's drawing, and not at zero.
 
 Deviations: the offset is squared and not L1; Adam with a cosine rate. The generator is linear, since with some thousand
 people of one's own nothing drew held-out faces better: 32 dB with 512 latents, a convolutional one with 128 latents

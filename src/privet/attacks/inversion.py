@@ -4,11 +4,11 @@ Mahendran and Vedaldi 2015, arXiv:1412.0035).
 
     minimize over x   ||m(x) - m||^2 / ||m||^2 + weight TV(x) + pull ||x - x_0||^2 / pixels
 
-m is what the payload says and m(x) what x would say; choices that travel, as masks, are held as they were seen, and
-payloads of the same input are matched together. Two ways to begin. Without a pull: at the mean input of aux and at the
-input of the person in aux whose payload is nearest (retrieval, then refinement); of the two the one with the lower
-objective is kept, never the one that looks better. With a pull: at what the decoder of the same audit has drawn, as the
-center x_0 of a Gaussian prior.
+m is what the payload says and m(x) what x would say, each value around its mean and over its noise; choices that
+travel, as masks, are held as they were seen, and payloads of the same input are matched together. Two ways to begin.
+Without a pull: at the mean input of aux and at the input of the person in aux whose payload is nearest (retrieval,
+then refinement); of the two the one with the lower objective is kept, never the one that looks better. With a pull:
+at what the decoder of the same audit has drawn, as the center x_0 of a Gaussian prior.
 
 Deviations: Adam with a cosine rate and x clipped to [0, 1] after each step; the residual is relative, so that one grid
 of plans serves all cuts. The plan is chosen on aux_val, whose inputs the adversary knows.

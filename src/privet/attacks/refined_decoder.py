@@ -4,10 +4,11 @@ Adler and Oktem 2017, arXiv:1704.04058).
 
     x_0 = r(payload);   x_1 = Gauss-Newton from x_0;   x_2 = x_1 + c(x_1, x_0, J(x_1)^T (m - m(x_1)))
 
-The correction c learns from drawings of people whom the decoder has not met: of two decoders each learns on one half of
-aux_train and draws the other half, and the victims are drawn by the mean of both. The errors of these drawings are the
-prior of the search (`privet.gauss_newton`), which is short: everybody is asked about. The gradient of what the payload
-leaves unexplained goes in as a picture of its own scale.
+m is what the payload says and m(x) what x would say, each value around its mean and over its noise. The correction c
+learns from drawings of people whom the decoder has not met: of two decoders each learns on one half of aux_train and
+draws the other half, and the victims are drawn by the mean of both. The errors of these drawings are the prior of the
+search (`privet.gauss_newton`), which is short: everybody is asked about. The gradient of what the payload leaves
+unexplained goes in as a picture of its own scale.
 
 Deviations: one step of correction, and a search before it, so that it has more than a gradient to start from; the noise
 of the search is chosen on aux_val, and so is whether a correction is made at all. Tables are not corrected.

@@ -56,7 +56,8 @@ def link(observed: Observed, corpus: Corpus, seed: int, side: int = 0, answers: 
     train = observed.train[0]
     found = {name: _embedding(name, _flat(train, side), parts["aux_train"], seed) for name in DISTANCES}
     val, victims = _flat(observed.val, side), _flat(observed.victims, side)
-    best = max(found, key=lambda name: auc(_ranks(_meetings(found[name](val), parts["aux_val"], seed))))
+    met = {name: _meetings(embed(val), parts["aux_val"], seed) for name, embed in found.items()}
+    best = max(met, key=lambda name: auc(np.stack([ranks(one) for one in met[name]])))
     kept = _told(best, found[best](victims), parts["victim"], seed)
     if answers is not None:
         same = (answers[:, None] == np.unique(answers)).astype(np.float64)
@@ -78,9 +79,9 @@ def nearer(distances: Floats, generator: np.random.Generator) -> Bools:
     return found
 
 
-def ranks(distances: Floats, generator: np.random.Generator) -> Ints:
-    """Rank of the right one among all [P]."""
-    placed: Ints = 1 + nearer(distances, generator).sum(1)
+def ranks(found: Bools) -> Ints:
+    """Rank of the right one among all [P], from who is nearer [P, P]."""
+    placed: Ints = 1 + found.sum(1)
     return placed
 
 
@@ -109,17 +110,10 @@ def _several(groups: Ints) -> Ints:
 def _told(name: str, points: Floats, groups: Ints, seed: int) -> dict[str, Array]:
     people = _several(groups)
     drawn = weights(np.arange(len(people)), REPLICATES, seed=0)
-    placed, tables = [], []
-    for found in _meetings(points, groups, seed):
-        placed.append(1 + found.sum(1))
-        tables.append(resampled(found, drawn))
-    first, area = np.mean(tables, axis=0)
-    arrays = {"ranks": np.stack(placed), "people": people, "first": first, "auc": area}
+    met = list(_meetings(points, groups, seed))
+    first, area = np.mean([resampled(found, drawn) for found in met], axis=0)
+    arrays = {"ranks": np.stack([ranks(found) for found in met]), "people": people, "first": first, "auc": area}
     return {f"linkage/{name}/{kind}": array for kind, array in arrays.items()}
-
-
-def _ranks(meetings: Iterator[Bools]) -> Ints:
-    return np.stack([1 + found.sum(1) for found in meetings])
 
 
 def _meetings(points: Floats, groups: Ints, seed: int) -> Iterator[Bools]:

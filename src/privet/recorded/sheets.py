@@ -53,6 +53,7 @@ class Inputs:
 
 
 def sheet_of(path: Path, label: str, prefix: str, asked: Asked) -> Sheet:
+    """The file as it stands: columns that the question names are no part of the payload, however they are called."""
     source = _open(path)
     table = source.train.table
     group = asked.group or group_column(table.column_names)
