@@ -281,7 +281,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"old")
 
-    def fails(tensors: object, name: str) -> None:
+    def fails(tensors: object, name: str, header: object) -> None:
         Path(name).write_bytes(b"half")
         raise OSError("disk full")
 

@@ -8,6 +8,7 @@
     +-- ThreatError      an attack asks for more than its threat grants
     +-- PayloadError     bytes that are not a payload of this signature
     +-- RunError         a run folder cannot be written, resumed or trusted
+    +-- Infeasible       no plan keeps all limits; says which one binds, and what comes nearest
     +-- MissingExtra     an optional dependency is absent; the message holds its install line
 
 The command line prints the message of any of them and exits with 2.
@@ -16,7 +17,7 @@ The command line prints the message of any of them and exits with 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class PrivetError(Exception):
@@ -49,6 +50,18 @@ class PayloadError(PrivetError):
 
 class RunError(PrivetError):
     """A run folder cannot be written, resumed or trusted."""
+
+
+class Infeasible(PrivetError):
+    """No plan keeps all limits. `binding` names those that stand in the way, `nearest` is the value of each that would
+    be enough."""
+
+    def __init__(self, text: str, binding: Iterable[str] = (), nearest: Mapping[str, float] | None = None) -> None:
+        super().__init__(text)
+        self.binding, self.nearest = tuple(binding), dict(nearest or {})
+
+    def __reduce__(self) -> tuple[type[Infeasible], tuple[str, tuple[str, ...], dict[str, float]]]:
+        return Infeasible, (str(self), self.binding, self.nearest)
 
 
 class MissingExtra(PrivetError):

@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -209,21 +209,28 @@ def _check_output(reference: str, model: nn.Module, shape: tuple[int, ...], clas
 # Weights ------------------------------------------------------------------------------------------------------------
 
 
-def load_weights(model: nn.Module, path: Path, rename: Callable[[str], str] = str) -> None:
-    """Read safetensors into the model, all of them or none, their names as `rename` gives them; raises ModelError
-    naming what does not fit or is not finite."""
+COUNTED = "num_batches_tracked"  # which no network reads in eval mode, and other formats leave out
+Translate = Callable[[str, torch.Tensor], tuple[str, torch.Tensor] | None]
+
+
+def load_weights(model: nn.Module, path: Path, translate: Translate | None = None) -> None:
+    """Read safetensors into the model, all of them or none, each under the name and in the layout that `translate`
+    gives it (None: it is left out); raises ModelError naming what does not fit or is not finite."""
     try:
-        given = {rename(key): value for key, value in load_file(path).items()}
+        read = load_file(path)
     except (OSError, ValueError, SafetensorError) as problem:
         raise ModelError(
             f"{str(path)!r} cannot be read as safetensors ({problem}); other formats are not accepted"
         ) from problem
+    translated = {key: (translate or _as_it_is)(key, value) for key, value in read.items()}
+    given = {found[0]: found[1] for found in translated.values() if found}
+    called = {found[0]: key for key, found in translated.items() if found}  # in the file
     own = model.state_dict()
     shared = _duplicates(own)
-    missing = [key for key in own if key not in given and shared.get(key) not in given]
-    unexpected = [key for key in given if key not in own]
+    missing = [key for key in own if key not in given and shared.get(key) not in given and not key.endswith(COUNTED)]
+    unexpected = [called[key] for key in given if key not in own]
     shapes = [
-        f"{k} is {list(given[k].shape)}, wanted {list(own[k].shape)}"
+        f"{called[k]} is {list(given[k].shape)}, wanted {list(own[k].shape)}"
         for k in given
         if k in own and given[k].shape != own[k].shape
     ]
@@ -237,21 +244,27 @@ def load_weights(model: nn.Module, path: Path, rename: Callable[[str], str] = st
             f"the weights in {str(path)!r} do not fit the model: {', '.join(faults)}; "
             "give the model they were saved from"
         )
-    if broken := [k for k, v in given.items() if v.is_floating_point() and not bool(torch.isfinite(v.float()).all())]:
+    if broken := [
+        called[k] for k, v in given.items() if v.is_floating_point() and not bool(torch.isfinite(v.float()).all())
+    ]:
         named = "; ".join([*broken[:3], *(["..."] if len(broken) > 3 else [])])
         raise ModelError(f"the weights in {str(path)!r} are not finite ({named}): their training diverged; give others")
     model.load_state_dict(given, strict=False)
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the model's parameters and buffers as safetensors; the file appears whole or not at all."""
+def _as_it_is(key: str, value: torch.Tensor) -> tuple[str, torch.Tensor]:
+    return key, value
+
+
+def save_weights(model: nn.Module, path: Path, header: Mapping[str, str] | None = None) -> None:
+    """Write the model's parameters and buffers as safetensors, with a header; the file appears whole or not at all."""
     own = model.state_dict()
     shared = _duplicates(own)
     tensors = {k: v.detach().cpu().contiguous() for k, v in own.items() if k not in shared}
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        save_file(tensors, name)
+        save_file(tensors, name, dict(header) if header else None)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

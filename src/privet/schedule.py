@@ -17,7 +17,7 @@ from torch import nn
 
 from privet import cost, data, experiment, models, run, trained
 from privet import defense as defenses
-from privet.attack import costly
+from privet.attack import costly, slow
 from privet.auditing import curves
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
@@ -28,6 +28,8 @@ from privet.searching import TRIED
 from privet.setting import Report, Setting, trial_name
 from privet.split import Cut, cuts, split
 from privet.train import Effort, inputs, one_thread
+
+SLOWER = 0.9  # of what all others take together: a slow attack, on average over the 25 defenses
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,7 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     # a few settings on some people, then everybody who is asked about
     searched = 1.5 * (TRIED * (effort.grid + 2) + effort.asked) * sum(map(costly, attacks.values()))
     attacking += searched * effort.inversion_steps * per_example
+    attacking *= 1 + SLOWER * sum(map(slow, attacks.values()))
     attacking *= 1.4 if study.setting.curves else 1
     jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
     return (training + attacking * (missing + 2)) / jobs + 4

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from privet import defense as defenses
-from privet import models, pretrained, run
+from privet import models, run
 from privet.architectures import BUILT_IN
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import SpecError, unknown
+from privet.pretrained import outsiders
 from privet.train import Effort
 
 Report = Callable[[str, int, int], None] | None
@@ -64,7 +65,7 @@ class Setting:
         Effort.named(self.effort)
         portfolio(Threat.named(self.threat, self.side), self.attacks)
         if self.judges:
-            pretrained.load(self.judges)
+            outsiders.load(self.judges)
 
 
 def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibrated: bool) -> str:
@@ -75,7 +76,7 @@ def trial_name(setting: Setting, corpus: Corpus, defense: str, seed: int, calibr
         "code": source_of(setting.model),
         "effort": asdict(Effort.named(setting.effort)),
         "training": further_training(setting),
-        "judges": sorted((n, run.file_hash(file)) for n, file in pretrained.files(setting.judges).items())
+        "judges": sorted((n, run.file_hash(file)) for n, file in outsiders.files(setting.judges).items())
         if setting.judges
         else None,
         "attacks": sorted(

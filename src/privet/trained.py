@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from privet import defense as defenses
-from privet import models, pretrained, run
+from privet import models, run
 from privet.auditing import judges
 from privet.auditing.panel import Panel
 from privet.auditing.threat import Threat, portfolio
 from privet.data.corpus import Corpus
 from privet.errors import ModelError
+from privet.pretrained import outsiders
 from privet.setting import Report, Setting, file_of, further_training, source_of, stage
 from privet.split import Split, split
 from privet.train import Effort, fit_task, inputs
@@ -71,7 +72,7 @@ def picture_judge(setting: Setting, corpus: Corpus, seed: int, out: Path, report
 def panel(setting: Setting, corpus: Corpus, seed: int, out: Path, report: Report = None) -> Panel | None:
     """Everybody who judges rebuilt pictures; None where none are rebuilt."""
     network = picture_judge(setting, corpus, seed, out, report)
-    outside = pretrained.load(setting.judges) if setting.judges and network else {}
+    outside = outsiders.load(setting.judges) if setting.judges and network else {}
     return Panel(corpus, network, outside, setting.device) if network else None
 
 

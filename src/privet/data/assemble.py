@@ -50,7 +50,8 @@ def load(
     data: `digits`, a Parquet file, a directory (train.parquet and test.parquet, shards of them, or labels.csv with
     pictures), `DIR/adult` for DIR/adult_train.parquet and DIR/adult_test.parquet, a CSV, or `hub:NAME`. A test split
     is the victim part and train gives the other four (40:10:25:5); one file gives all five (20 for the victims).
-    target, hidden, side, group: column names; hidden=["all"] means every other column with labels. aux, victims:
+    target, hidden, side, group: column names; hidden=["all"] means every other column with labels,
+    ["none"] none of them, where nobody attacks. aux, victims:
     further sets of the same layout for the adversary (its train split) and for the victims (its test split).
     resize: None (the shorter side to 50 px where both exceed it), "50", "HxW", "none". limit: size of the largest
     part, the others shrink in proportion. cache: folder for decoded pictures. on_bad: "skip" and count bad pictures,

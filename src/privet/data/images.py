@@ -95,6 +95,17 @@ def _fitted(image: Image.Image, size: Size) -> Image.Image:
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
 
 
+def pixels(data: bytes, shape: tuple[int, ...]) -> Pixels | None:
+    """One encoded picture as uint8 [C, H, W] of a given shape, or None where it cannot be decoded."""
+    one = _Opener(shape[1:], np.zeros((1, 3, *shape[1:]), np.uint8), np.zeros((1, 8, 9), np.uint8))  # type: ignore[arg-type]
+    look = one(0, data, large=True)
+    if look is None or look.bad is not None:
+        return None
+    if shape[0] == 3:
+        return np.repeat(one.x[0, :1], 3, axis=0) if look.gray else one.x[0]
+    return one.x[0, :1] if look.gray else one.x[0].mean(0, keepdims=True).round().astype(np.uint8)
+
+
 def decode(pictures: Pictures, resize: Resize, cache: Path | None = None, progress: Progress | None = None) -> Decoded:
     """Decode all pictures, from the cache where it holds them. x is gray (C = 1) if every picture is, else RGB.
 

@@ -99,14 +99,15 @@ def framed(table: pa.Table, key: str, where: str) -> Frame:
         raise DataError(f"{where} has no rows; give a file with examples")
     if len(set(table.column_names)) < table.num_columns:
         raise DataError(f"{where} has two columns of one name; rename one of them")
-    image = [name for name in table.column_names if _is_picture(table.schema.field(name).type)]
+    image = [name for name in table.column_names if is_picture(table.schema.field(name).type)]
     if not image:
         return frame_of(table)
     encoded = pc.struct_field(table[image[0]], "bytes").to_pylist()
     return frame_of(table.drop_columns(image), Pictures(len(encoded), encoded.__getitem__, f"{key} {image[0]}", where))
 
 
-def _is_picture(kind: pa.DataType) -> bool:
+def is_picture(kind: pa.DataType) -> bool:
+    """Whether a column is what the hub calls an image: a struct with the encoded bytes."""
     if not pa.types.is_struct(kind):
         return False
     fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}

@@ -13,6 +13,7 @@ from privet.data.source import Source
 from privet.errors import DataError, unknown
 
 RAREST = 20
+NOBODY_ASKS = ("none",)  # said for hidden: no attribute is asked for, only the target matters
 KEYS = ("input", "(target)")  # names of an audit's own questions
 
 
@@ -66,7 +67,9 @@ def ask(
         raise DataError(f"{source.name} needs a hidden attribute; columns with labels: {listed(columns, [target])}")
     person = _group(columns, group)
     notes: list[str] = []
-    if tuple(hidden) == ("all",) and "all" not in columns:
+    if tuple(hidden) == NOBODY_ASKS and NOBODY_ASKS[0] not in columns:
+        hidden = ()
+    elif tuple(hidden) == ("all",) and "all" not in columns:
         hidden, notes = _all_hidden(columns, target, (*side, *([person] if person else [])))
     _check(columns, target, tuple(hidden), tuple(side))
     meant = {"hidden_is_group": person is not None and person in hidden, "target_is_group": person == target}

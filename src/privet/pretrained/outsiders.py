@@ -1,8 +1,7 @@
 """Networks that other people trained, as judges of rebuilt pictures: read from a folder of safetensors, never fetched.
 
 `vgg19_normalised_to_conv3_1` is the beginning of VGG-19 (Simonyan and Zisserman 2014, arXiv:1409.1556), trained on
-ImageNet, its weights scaled to unit mean activations as style transfer uses it (Gatys et al. 2016, CVPR): one channel
-mixes colors and takes off the mean, then 3x3 convolutions with reflected borders, each followed by a ReLU.
+ImageNet, its weights scaled to unit mean activations as style transfer uses it (Gatys et al. 2016, CVPR), as in `zoo`.
 
 `faceapi_age_gender` is the small Xception (Chollet 2017, CVPR) for age and gender of face-api.js (MIT licence), with
 its tensors as TensorFlow lays them out.
@@ -21,10 +20,13 @@ from torch.nn import functional as F
 
 from privet import models
 from privet.errors import ModelError
+from privet.pretrained import zoo
+from privet.pretrained.layers import colored
 
 SIDE, LEAST = 112, 8  # pixels: of faces, and of what can be reflected three times
 MEAN = (122.782, 117.001, 104.298)  # of face-api.js, RGB in 0..255
 MALE = 0  # its first gender
+LOOKED_AT = ("conv1_2", "conv2_2", "conv3_1")
 
 
 class VggHead(nn.Module):
@@ -32,19 +34,18 @@ class VggHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.preprocess = nn.Conv2d(3, 3, 1)
-        self.conv1_1, self.conv1_2 = _reflecting(3, 64), _reflecting(64, 64)
-        self.conv2_1, self.conv2_2 = _reflecting(64, 128), _reflecting(128, 128)
-        self.conv3_1 = _reflecting(128, 256)
+        self.chain = zoo.vgg19()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = colored(x)
         if min(x.shape[2:]) < LEAST:
             x = F.interpolate(x, scale_factor=LEAST / min(x.shape[2:]), mode="bilinear")
-        x = self.preprocess(x)
-        first = F.relu(self.conv1_2(F.relu(self.conv1_1(x))))
-        second = F.relu(self.conv2_2(F.relu(self.conv2_1(F.max_pool2d(first, 2)))))
-        return first, second, F.relu(self.conv3_1(F.max_pool2d(second, 2)))
+        x, maps = self.chain.first(x), []
+        for name, layer in self.chain.layers.named_children():
+            x = layer(x)
+            if name in LOOKED_AT:
+                maps.append(x)
+        return tuple(maps)
 
 
 class Filters(nn.Module):
@@ -140,15 +141,6 @@ class AgeGender(nn.Module):
         return self.fc["age"](x).flatten(), self.fc["gender"](x)
 
 
-def _reflecting(inputs: int, filters: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, filters, 3, padding=1, padding_mode="reflect")
-
-
-def colored(x: Tensor) -> Tensor:
-    """[B, C, H, W] with three channels: others are averaged to gray."""
-    return x if x.shape[1] == 3 else x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-
-
 def same(x: Tensor, size: int, stride: int, value: float = 0.0) -> Tensor:
     """TensorFlow's `same`: padded so that ceil(side / stride) values come out."""
     pads: list[int] = []
@@ -158,7 +150,19 @@ def same(x: Tensor, size: int, stride: int, value: float = 0.0) -> Tensor:
     return F.pad(x, pads, value=value) if any(pads) else x
 
 
-KNOWN: dict[str, Callable[[], nn.Module]] = {"vgg19_normalised_to_conv3_1": VggHead, "faceapi_age_gender": AgeGender}
+def _vgg(key: str, value: Tensor) -> tuple[str, Tensor] | None:
+    found = zoo.KNOWN["vgg19_normalised_to_conv3_1"].translate(key, value)
+    return found and (f"chain.{found[0]}", found[1])
+
+
+def _faces(key: str, value: Tensor) -> tuple[str, Tensor]:
+    return key.replace("/", "."), value
+
+
+KNOWN: dict[str, tuple[Callable[[], nn.Module], models.Translate]] = {
+    "vgg19_normalised_to_conv3_1": (VggHead, _vgg),
+    "faceapi_age_gender": (AgeGender, _faces),
+}
 
 
 def files(folder: str | Path) -> dict[str, Path]:
@@ -175,8 +179,10 @@ def files(folder: str | Path) -> dict[str, Path]:
 def load(folder: str | Path) -> dict[str, nn.Module]:
     """The networks in a folder, by name, to ask and not to train; `ModelError` also where weights do not fit, by name
     and shape."""
-    networks = {name: KNOWN[name]() for name in files(folder)}
+    networks = {}
     for name, path in files(folder).items():
-        models.load_weights(networks[name], path, lambda key: key.replace("/", "."))
+        build, translate = KNOWN[name]
+        networks[name] = build()
+        models.load_weights(networks[name], path, translate)
         networks[name].eval().requires_grad_(False)
     return networks
