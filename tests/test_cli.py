@@ -26,7 +26,21 @@ KEYS = [
     "groups", "judged",
 ]  # fmt: skip
 ASKED = [*AUDIT, "--jobs", "1"]
-VERBS = ("audit", "challenge", "cuts", "fit", "profile", "reproduce", "report", "compare", "defenses", "attacks")
+VERBS = (
+    "audit",
+    "challenge",
+    "cuts",
+    "fit",
+    "fit-cloud",
+    "plan",
+    "profile",
+    "release",
+    "reproduce",
+    "report",
+    "compare",
+    "defenses",
+    "attacks",
+)
 Capture = pytest.CaptureFixture[str]
 
 

@@ -19,7 +19,7 @@ import privet
 
 REPO = Path(__file__).resolve().parents[1]
 SUFFIXES = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".json", ".html", ".css", ".js", ".cfg", ".sh", ""}
-COMMAND = re.compile(r"^privet[ \t]+(?P<verb>[a-z]+)(?P<rest>.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^privet[ \t]+(?P<verb>[a-z-]+)(?P<rest>.*)$", re.MULTILINE)
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
 
 
@@ -167,7 +167,20 @@ def test_commands_of_the_pages_exist() -> None:
 
 def test_options_of_the_prose_exist() -> None:
     everything = "".join(
-        helped(verb) for verb in ("audit", "challenge", "cuts", "fit", "profile", "reproduce", "report", "compare")
+        helped(verb)
+        for verb in (
+            "audit",
+            "challenge",
+            "cuts",
+            "fit",
+            "fit-cloud",
+            "plan",
+            "profile",
+            "release",
+            "reproduce",
+            "report",
+            "compare",
+        )
     )
     ours = everything + "--heavy --check --to"
     for page in PAGES:

@@ -1,0 +1,1 @@
+"""PrivyNet (Li et al. 2017): characterize, plan, prune, release."""

@@ -1,0 +1,263 @@
+"""Characterize: what the first m layers of a pretrained network give and leak, on public people, before anybody's
+private data is touched (Li et al. 2017, "PrivyNet", sections 2 and 3.2).
+
+For every layer m, depth D' and draw of D' random channels F: a classification network is trained on (z_F, y) and a
+reconstruction network on (z_F, x), both on aux_train, each stopped early on half of aux_val and judged on the other
+half. Neither knows the extractor. Every row is kept as soon as it is measured, and found again.
+
+Deviations: the networks of the battery's presets (`attacks/irn.py`, `planner/icn.py`); representations travel as
+float16; `quick` trains networks for one draw of each layer and depth and lets the linear surrogate speak for the
+others, where it was measured to rank as networks do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from privet import metrics, run
+from privet.attack import View
+from privet.attacks.irn import Irn
+from privet.auditing import battery
+from privet.auditing.battery import Material
+from privet.data.corpus import Corpus, Part
+from privet.errors import DataError, SpecError, unknown
+from privet.planner import icn, surrogate, table
+from privet.planner.icn import Icn
+from privet.planner.surrogate import Pairs
+from privet.planner.table import Row, Table
+from privet.pretrained.pool import Source
+from privet.setting import Report, file_of
+from privet.train import Effort, inputs, some
+
+FEWEST_HELD = 400  # public people of aux_val, of whom half choose the epoch and half are judged on
+LARGEST = 65504.0  # of a float16
+LEAST_SIDE = 4  # places by side below which a map is not characterized
+AT_ONCE = 256
+FILE = "tables.parquet"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried: so many layers of each source, these depths, so many draws of channels, of which networks are
+    trained for `networks`; on so many public pictures (None: all), for so many epochs at most. `irn` is the
+    reconstruction network."""
+
+    name: str
+    layers: tuple[int, ...] | None
+    depths: tuple[int, ...]
+    draws: int
+    networks: int
+    pictures: int | None
+    epochs: int
+    irn: Irn = field(default_factory=Irn)
+
+    @classmethod
+    def named(cls, name: str) -> Grid:
+        """quick, standard or full (the paper's); SpecError for others."""
+        if name not in GRIDS:
+            raise SpecError(unknown("effort", name, GRIDS))
+        return GRIDS[name]
+
+    @property
+    def effort(self) -> Effort:
+        """How long the battery trains."""
+        patience = max(3, self.epochs // 3)
+        return replace(
+            Effort.named("quick"), name=self.name, attack_epochs=self.epochs, decoder_epochs=self.epochs,
+            attack_steps=0, patience=patience,
+        )  # fmt: skip
+
+
+PAPER_DEPTHS = (2, 4, 8, 16, 32, 64, 128)
+GRIDS = {
+    grid.name: grid
+    for grid in (
+        Grid("quick", (1, 3, 4, 6), (2, 8, 32), 4, 1, 600, 6),
+        Grid("standard", (1, 3, 4, 6), (2, 8, 32), 5, 5, 2000, 10),
+        Grid("full", None, PAPER_DEPTHS, 20, 20, None, 100, Irn(width=64, units=8)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Public:
+    """Public people in three roles, as tensors."""
+
+    train: Part
+    val: Part
+    test: Part
+    digest: str
+    classes: int
+
+    @classmethod
+    def of(cls, corpus: Corpus, pictures: int | None = None) -> Public:
+        """aux_train (at most so many pictures), and aux_val in halves that share no group. DataError where they do not
+        carry the target."""
+        train, held = (_asked(corpus.parts[role], corpus.target) for role in ("aux_train", "aux_val"))
+        train = train.take(np.random.default_rng(5).permutation(len(train)))  # files are often sorted by class
+        if pictures is not None:
+            train, held = (
+                train.take(np.arange(min(pictures, len(train)))),
+                held.take(some(np.arange(len(held)), max(FEWEST_HELD, pictures // 2), 0)),
+            )
+        first = np.isin(held.groups, np.unique(held.groups)[::2])
+        if min(first.sum(), (~first).sum()) < 2:
+            raise DataError(f"{len(held)} public people of the part aux_val are too few to stop by and to judge on")
+        return cls(train, held.take(first), held.take(~first), corpus.digest, corpus.n_classes(corpus.target))
+
+    @property
+    def parts(self) -> tuple[Part, Part, Part]:
+        return self.train, self.val, self.test
+
+
+def characterize(
+    sources: Sequence[Source],
+    corpus: Corpus,
+    grid: Grid,
+    out: Path,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    report: Report = None,
+) -> Table:
+    """Measure every cell of the grid that is not in `out` yet; returns all that was asked for.
+
+    Raises SpecError where a source has no layer that the grid names, DataError where the public people do not serve,
+    RunError for the folder."""
+    public = Public.of(corpus, grid.pictures)
+    path = out / FILE
+    known = {row.identity: row for row in table.read(path).rows} if path.is_file() else {}
+    asked = [
+        (source, m, depth, draw)
+        for source in sources
+        for m in layers(source, grid, corpus.shape)
+        for depth in grid.depths
+        if depth <= source.chain.channels(m)
+        for draw in range(grid.draws)
+    ]
+    wanted = []
+    for done, (source, m, depth, draw) in enumerate(asked):
+        channels = drawn(source, m, depth, draw, seed)
+        identity = _identity(source, m, channels, public, grid, seed, device, draw < grid.networks)
+        if identity not in known:
+            if report:
+                report(f"{source.name}, layer {m}, {depth} channels, draw {draw + 1}", done, len(asked))
+            head = source.chain.head(m, torch.tensor(channels)).to(device)
+            row = Row(
+                identity, source.name, m, source.layers[m - 1], depth, draw, tuple(channels), 0.0, 0.0,
+                pictures=len(public.train),
+            )  # fmt: skip
+            known[identity] = measure(row, head, public, grid, seed, device, networks=draw < grid.networks)
+            table.write(Table(tuple(known.values())), path)
+        wanted.append(known[identity])
+    if report:
+        report("characterized", len(asked), len(asked))
+    return Table(tuple(wanted))
+
+
+def layers(source: Source, grid: Grid, shape: tuple[int, ...]) -> list[int]:
+    """The layers of a source that are tried: those that the grid names, or of a longer network as many at equal
+    distances; never a map of less than 4 places by side."""
+    usable = [m for m in range(1, len(source.layers) + 1) if _places(source, m, shape) >= LEAST_SIDE]
+    if not usable:
+        raise SpecError(f"{source.name} leaves less than {LEAST_SIDE} places by side of {shape}; give larger pictures")
+    if grid.layers is None:
+        return usable
+    if len(usable) > 2 * len(grid.layers):
+        chosen = np.linspace(0, len(usable) - 1, len(grid.layers)).round().astype(int)
+        return [usable[i] for i in dict.fromkeys(chosen.tolist())]
+    return [m for m in grid.layers if m in usable] or usable
+
+
+def drawn(source: Source, m: int, depth: int, draw: int, seed: int) -> list[int]:
+    """`depth` different channels of layer m, ascending, uniformly drawn."""
+    generator = np.random.default_rng([seed, m, depth, draw])
+    return sorted(int(c) for c in generator.choice(source.chain.channels(m), depth, replace=False))
+
+
+def measure(row: Row, head: nn.Module, public: Public, grid: Grid, seed: int, device: str, *, networks: bool) -> Row:
+    """Fill a row in: the surrogates, and with `networks` what an ICN and an IRN reach that were trained for it."""
+    started = time.monotonic()
+    train, val, test = (pairs(head, part, device) for part in public.parts)
+    row = replace(
+        row, linear_psnr=surrogate.psnr(train, val, test), linear_accuracy=surrogate.accuracy(train, val, test)
+    )
+    if networks:
+        db = reconstruct(grid.irn, train, val, test, grid.effort, seed, device)
+        correct = classify(train, val, test, public.classes, grid.effort, seed, device)
+        row = replace(row, psnr=float(db.mean()), spread=float(db.std()), accuracy=float(correct.mean()))
+    return replace(row, seconds=time.monotonic() - started)
+
+
+@torch.no_grad()
+def pairs(head: nn.Module, part: Part, device: str = "cpu") -> Pairs:
+    """What people's pictures become behind an extractor, as float16 carries it."""
+    x = inputs(part.x)
+    z = [head(rows.to(device)).clamp(-LARGEST, LARGEST).half().float().cpu() for rows in torch.split(x, AT_ONCE)]
+    return Pairs(torch.cat(z), x, torch.from_numpy(part.y))
+
+
+def reconstruct(
+    irn: Irn, train: Pairs, val: Pairs, test: Pairs, effort: Effort, seed: int, device: str
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """PSNR in dB of each picture of test, redrawn by a reconstruction network that saw train."""
+    known = Material([view(train.z)], train.x, view(val.z), val.x, tuple(train.x.shape[1:]))
+    made = battery.run(irn, known, view(test.z), effort=effort, seed=seed, device=device)
+    return metrics.psnr(test.x.numpy(), made.victims.numpy(), data_range=1.0)
+
+
+def classify(
+    train: Pairs, val: Pairs, test: Pairs, classes: int, effort: Effort, seed: int, device: str
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Who of test is told right by a classification network that saw train."""
+    known = Material([view(train.z)], train.y, view(val.z), val.y, (classes,))
+    made = battery.run(Icn(), known, view(test.z), effort=effort, seed=seed, device=device)
+    return np.asarray((made.victims.argmax(1) == test.y).numpy())
+
+
+def view(z: Tensor) -> View:
+    """What an adversary sees who knows neither the extractor nor the server."""
+    return View(z.flatten(1), z)
+
+
+def _places(source: Source, m: int, shape: tuple[int, ...]) -> int:
+    """Places by side of a map; of a flat representation as many as are needed."""
+    with torch.no_grad():
+        z = source.chain.head(m, torch.tensor([0]))(torch.zeros(1, *shape))
+    return min(z.shape[2:]) if z.dim() == 4 else LEAST_SIDE
+
+
+def _asked(part: Part, target: str) -> Part:
+    rows = np.flatnonzero(part.y >= 0)
+    if len(np.unique(part.y[rows])) < 2:
+        raise DataError(
+            f"{len(rows)} of {len(part)} public people carry the target {target!r}, of {len(np.unique(part.y[rows]))} "
+            "classes; label more of them"
+        )
+    return part.take(rows)
+
+
+def _identity(
+    source: Source, m: int, channels: Sequence[int], public: Public, grid: Grid, seed: int, device: str, networks: bool
+) -> str:
+    code: list[Callable[..., object]] = [Grid, Irn, Icn, icn.network, surrogate.psnr, battery.run]
+    return run.name_of(
+        {
+            "source": [source.name, run.file_hash(Path(source.file))],
+            "layer": m,
+            "channels": list(channels),
+            "public": [public.digest, len(public.train)],
+            "epochs": grid.epochs if networks else 0,
+            "irn": repr(grid.irn) if networks else "",
+            "seed": seed,
+            "device": device,
+            "code": [file_of(c) for c in code],
+        },
+        {},
+    )

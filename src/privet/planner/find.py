@@ -1,0 +1,212 @@
+"""From a name on the command line to a plan: people, pool, device, tables, choice."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from privet import run
+from privet.data.assemble import BUILT_IN, open_source
+from privet.data.corpus import Corpus
+from privet.errors import ModelError, RunError, SpecError
+from privet.planner import characterize as characterizing
+from privet.planner import device as devices
+from privet.planner import own
+from privet.planner.characterize import Grid, layers
+from privet.planner.choosing import Limits
+from privet.planner.device import Device
+from privet.planner.identify import Anonymity, anonymity
+from privet.planner.known import known
+from privet.planner.plan import Plan, check, plan
+from privet.planner.table import Table
+from privet.pretrained import pool
+from privet.pretrained.pool import Source
+from privet.runtime import export
+from privet.schedule import Source as Where
+from privet.setting import Report
+from privet.train import inputs, one_thread
+
+Loading = Callable[[int, int], None] | None
+LABEL = "label"  # the column that image sets call their question, on the hub and elsewhere
+WRITTEN = ("plan.json", "edge.onnx", "plan.html")
+GUESSES = (1, 10, 100)  # pictures of an adversary's own
+BESIDE = "weights"  # a folder of this name beside the data is its pool
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: whose data, which networks, how thoroughly, for which device.
+
+    pool: a folder of pretrained networks (None: the folder `weights` beside the data, or else a network of our own);
+    sources: some of them, or REFERENCE=FILE; public: another data set for the characterization; profile: a file that
+    describes the device; known: attack the choice as one who knows it would, too; seed: of the client's random choices
+    (None: from the operating system)."""
+
+    where: Where
+    limits: Limits
+    effort: str = "quick"
+    pool: str | None = None
+    sources: tuple[str, ...] = ()
+    public: str | None = None
+    profile: str | None = None
+    margin: float = 1.0
+    switch: float | None = None
+    inner: float = 1.0
+    known: bool = False
+    seed: int | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plan with what it was chosen from."""
+
+    plan: Plan
+    table: Table
+    device: Device
+    corpus: Corpus
+    refused: dict[str, str]
+    out: Path
+
+
+def find(question: Question, out: Path, *, report: Report = None, loading: Loading = None) -> Found:
+    """Characterize what is not in `out` yet, choose, verify, and write the plan with its edge.
+
+    Raises Infeasible where no plan keeps the limits, and the errors of data, pool and folder."""
+    grid = Grid.named(question.effort)
+    if question.seed is not None and not 0 <= question.seed < 2**63:
+        raise SpecError(
+            f"the seed is {question.seed}; give a whole number from 0 to 2**63 - 1, or none for a secret one"
+        )
+    check(question.margin, question.switch, question.inner)
+    corpus = people(question.where, loading)
+    with run.locked(out), one_thread():
+        for name in WRITTEN:  # of another question; nobody shall release by it what this one refuses
+            (out / name).unlink(missing_ok=True)
+        sources, refused = networks(question, corpus, out, report)
+        asked = {source.name: layers(source, grid, corpus.shape) for source in sources}
+        device = timed(question, sources, asked, corpus, out, report)
+        table = characterized(question, sources, corpus, grid, out, report, loading)
+        seed = secrets.randbits(63) if question.seed is None else question.seed
+        made = plan(
+            sources, corpus, table, question.limits, device, grid, margin=question.margin, switch=question.switch,
+            inner=question.inner, seed=seed, device=question.device, report=report,
+        )  # fmt: skip
+        chosen = {source.name: source for source in sources}[made.source]
+        if question.known:
+            made = replace(made, known=known(head_of(made, chosen), corpus, seed=0, report=report))
+        made = replace(made, anonymity=guessed(made, chosen, question, corpus, report))
+        write(made, chosen, corpus, question.where, out)
+    return Found(made, table, device, corpus, refused, out)
+
+
+def people(where: Where, loading: Loading = None) -> Corpus:
+    """The corpus; of a data set with one obvious question its target need not be named."""
+    if where.target is None and where.data not in BUILT_IN and LABEL in open_source(where.data).columns():
+        where = replace(where, target=LABEL)
+    return replace(where, hidden=("none",)).load(loading)
+
+
+def networks(
+    question: Question, corpus: Corpus, out: Path, report: Report = None
+) -> tuple[list[Source], dict[str, str]]:
+    """The pool, without what has met the private people: by default the first network of the folder that has not."""
+    folder = question.pool or _beside(question.where.data)
+    if not question.sources and (not folder or len(corpus.shape) != 3):
+        return [own.source(corpus, question.effort, out, 0, question.device, report)], {}
+    wanted = question.sources or tuple(pool.names(str(folder)))
+    loaded = [pool.load(folder, name, corpus.shape) for name in wanted]
+    usable, refused = pool.usable(loaded, corpus)
+    if question.sources and refused:
+        name, why = next(iter(refused.items()))
+        raise SpecError(f"the network {name!r} may not serve here: {why}; leave it out")
+    return (usable if question.sources else usable[:1]), refused
+
+
+def timed(
+    question: Question, sources: Sequence[Source], asked: dict[str, list[int]], corpus: Corpus, out: Path,
+    report: Report = None,
+) -> Device:  # fmt: skip
+    """The device of the file that was given, or this one, measured once and kept."""
+    if question.profile:
+        return Device.read(Path(question.profile), corpus.shape)
+    path = out / "device.json"
+    if path.is_file():
+        with contextlib.suppress(SpecError, RunError):  # of samples of another size, or damaged: measured again
+            known = replace(Device.read(path, corpus.shape), here=True)
+            have = {(one.source, one.layer) for one in known.layers}
+            if all((name, m) in have for name, numbers in asked.items() for m in numbers):
+                return known
+    made = devices.measured(sources, asked, corpus.shape, report)
+    made.write(path)
+    return made
+
+
+def characterized(
+    question: Question, sources: Sequence[Source], corpus: Corpus, grid: Grid, out: Path, report: Report,
+    loading: Loading = None,
+) -> Table:  # fmt: skip
+    """The tables, of the public people of the corpus or of another set."""
+    if question.public is None:
+        public = corpus
+    else:
+        public = people(replace(question.where, data=question.public), loading)
+        if public.shape != corpus.shape:
+            raise SpecError(
+                f"the public set has samples of {list(public.shape)}, the private one of {list(corpus.shape)}; "
+                "give --resize"
+            )
+    return characterizing.characterize(sources, public, grid, out, device=question.device, report=report)
+
+
+def head_of(made: Plan, source: Source) -> torch.nn.Sequential:
+    """The extractor of a plan, with sliced weights."""
+    kept = {k: torch.tensor(v) for k, v in made.kept.items()}
+    return source.chain.head(made.layer, torch.tensor(made.channels), kept)
+
+
+def guessed(
+    made: Plan, source: Source, question: Question, corpus: Corpus, report: Report = None
+) -> tuple[Anonymity, ...]:
+    """What an adversary with pictures of its own and the whole pool can say of the extractor; nothing of a network that
+    nobody else has."""
+    folder = question.pool or _beside(question.where.data)
+    if len(corpus.shape) != 3 or source.name.startswith(own.OWN):
+        return ()
+    if report:
+        report("guessing the network from its features", 0, 1)
+    others: list[str] = []
+    with contextlib.suppress(ModelError):  # a folder without any that is known
+        others = pool.names(folder) if folder else []
+    known = [source, *(pool.load(folder, name, corpus.shape) for name in others if name != source.name)]
+    head = head_of(made, source)
+    x = inputs(corpus.aux_train.x[: max(GUESSES)])
+    return tuple(anonymity(head, made.source, made.layer, made.channels, x, known, GUESSES))
+
+
+def write(made: Plan, source: Source, corpus: Corpus, where: Where, out: Path) -> None:
+    """plan.json and edge.onnx, for the client's eyes alone."""
+    run.ensure(out)
+    export.export_edge(devices.shipped(head_of(made, source), corpus.shape), out / "edge.onnx", corpus.shape)
+    os.chmod(out / "edge.onnx", 0o600)
+    told = made.json() | {
+        "input_shape": list(corpus.shape),
+        "target": corpus.target,
+        "read_as": {name: getattr(where, name) for name in ("resize", "group", "limit", "top")},
+        "data": corpus.digest,
+        "salt": secrets.token_hex(16),
+        "edge": run.file_hash(out / "edge.onnx"),
+    }
+    run.write_text(out / "plan.json", json.dumps(told, indent=1, allow_nan=False), mode=0o600)
+
+
+def _beside(where: str) -> str | None:
+    folder = Path(where).resolve().parent / BESIDE
+    return str(folder) if Path(where).exists() and folder.is_dir() else None

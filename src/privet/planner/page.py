@@ -1,0 +1,219 @@
+"""The page of a plan: what was chosen and measured, pictures that were drawn from it, and the tables behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from privet import run
+from privet.auditing.estimate import Estimate
+from privet.planner.choosing import Limits
+from privet.planner.find import Found
+from privet.planner.plan import Plan
+from privet.planner.table import AGREES, Cell
+from privet.report import chart, pages
+from privet.report.chart import Chart, Point, Series
+from privet.report.sections import png
+
+
+def write(found: Found, command: str, path: Path) -> Path:
+    """Write the page, whole or not at all, for the owner's eyes alone: it shows private pictures."""
+    run.write_text(path, render(found, command), mode=0o600)
+    return path
+
+
+def render(found: Found, command: str) -> str:
+    """The page, self-contained."""
+    plan, cells = found.plan, [c for c in found.table.smoothed() if c.source == found.plan.source]
+    return pages.render(
+        "plan.html.j2",
+        title=f"{found.corpus.name}: a local network for {found.corpus.target}",
+        eyebrow="Privet plan",
+        facts=[
+            ("Limits", limits_text(plan.limits)),
+            ("Network", plan.source),
+            ("Device", f"{plan.device}{'' if plan.verified.ms_here else ' (from its profile)'}"),
+            ("Public pictures", f"{found.table.rows[0].pictures:,}"),
+        ],
+        lead=lead(plan),
+        cautions=cautions(found),
+        figures=figures(plan, cells),
+        measured=measured(plan),
+        pictures=_pictures(plan),
+        cells=[_cell(c, plan) for c in sorted(cells, key=lambda c: (c.layer, c.depth))],
+        tried=[_tried(one) for one in plan.tried],
+        refused=list(found.refused.items()),
+        commands=[("The plan again; what is in the tables is not measured again:", command)],
+        versions=list(run.versions().items()),
+    )
+
+
+def lead(plan: Plan) -> str:
+    """The choice as a sentence."""
+    v = plan.verified
+    return (
+        f"Run **{plan.layer} layers** of {plan.source} (up to `{plan.name}`) and release **{len(plan.channels)} "
+        f"channels**: **{v.owner.mean:.1f} dB** is what fresh decoders draw of private pictures ({interval(v.owner)}; "
+        f"{v.floor.mean:.1f} dB needs no payload), in **{v.ms:.2f} ms** a picture and **{v.bytes:,} bytes** of weights."
+    )
+
+
+def cautions(found: Found) -> list[str]:
+    """What the numbers do not say."""
+    plan, said = found.plan, []
+    said.append(
+        "PSNR says how close pixels are, not what can be recognized: attributes and identities are audited apart."
+    )
+    said.append("Labels are uploaded in clear with a release; the limit on leakage says nothing of them.")
+    if named := [one for one in plan.anonymity if one.named]:
+        said.append(
+            f"The extractor is no secret: whoever has {_counted(named[0].pairs)} released, and this pool, names the "
+            f"network, the layer and {100 * named[0].rate:.0f} % of the channels. The limit holds for decoders that do "
+            f"not know it; attacks that do {_drawn_knowing(plan)}."
+        )
+    elif plan.anonymity:
+        said.append(f"From {_counted(plan.anonymity[-1].pairs)} the network was not named by its features.")
+    measured = sum(row.psnr is not None for row in found.table.rows)
+    agreement = found.table.rank_correlation()
+    if measured < len(found.table.rows):
+        spoke = "spoke" if agreement >= AGREES else "was not used"
+        said.append(
+            f"Networks were trained for {measured} of {len(found.table.rows)} rows; of the rest the linear decoder "
+            f"alone {spoke} (rank correlation {agreement:.2f}, {AGREES} asked)."
+        )
+    if plan.limits.psnr is not None and plan.verified.owner.high > plan.limits.psnr:
+        said.append("The upper end of the interval is beyond the limit: more private pictures would settle it.")
+    if plan.limits.psnr is not None and plan.verified.victims.mean > plan.limits.psnr:
+        said.append(
+            f"On people met only now it is {plan.verified.victims.mean:.2f} dB ({interval(plan.verified.victims)}), "
+            "beyond the limit."
+        )
+    return said
+
+
+def measured(plan: Plan) -> list[tuple[str, str, str]]:
+    """Name, value, limit of everything that was measured."""
+    v, limits = plan.verified, plan.limits
+    psnr = f"at most {limits.psnr:g} dB" if limits.psnr is not None else ""
+    return [
+        ("Reconstruction, the owner's held-out pictures", _db(v.owner), psnr),
+        ("Reconstruction, people met only now", _db(v.victims), psnr),
+        *_known_rows(plan),
+        ("Without a payload: the mean picture", f"{v.floor.mean:.2f} dB", ""),
+        ("Predicted by the tables", f"{plan.predicted.psnr:.2f} dB, deviation {plan.predicted.std:.2f}", ""),
+        ("A picture takes", f"{v.ms:.2f} ms", f"at most {limits.ms:g} ms" if limits.ms is not None else ""),
+        ("Weights", f"{v.bytes:,} bytes", f"at most {limits.bytes:,} bytes" if limits.bytes is not None else ""),
+        ("Payload", f"{v.payload_bytes:,} bytes", ""),
+        ("Multiply-accumulates", f"{v.macs:,}", ""),
+        ("Pruned", ", ".join(f"{n} {name}" for name, n in plan.pruned.items()), ""),
+    ]
+
+
+def figures(plan: Plan, cells: list[Cell]) -> list[tuple[str, str, str]]:
+    """Title, drawing and caption of each figure."""
+    levels = (("limit", plan.limits.psnr),) if plan.limits.psnr is not None else ()
+    depths = sorted({c.depth for c in cells})
+    leak = Chart(
+        "layers on the device", "privacy loss, dB",
+        tuple(
+            Series(f"{d} channels", tuple(Point(c.layer, c.psnr, f"{d} channels") for c in cells if c.depth == d))
+            for d in depths
+        ),
+        levels,
+    )  # fmt: skip
+    trade = Chart(
+        "privacy loss, dB", "accuracy, %",
+        tuple(
+            Series(
+                f"layer {m}",
+                tuple(Point(c.psnr, c.accuracy, f"{c.depth} channels") for c in cells if c.layer == m),
+            )
+            for m in sorted({c.layer for c in cells})
+        ),
+        scale=100,
+    )  # fmt: skip
+    released = set(plan.channels)
+    fisher, psnr = plan.scores.get("fisher", []), plan.scores.get("psnr", [])
+    points = [(i, p, j) for i, (p, j) in enumerate(zip(psnr, fisher, strict=True)) if j > 0]
+    channels = Chart(
+        "a channel alone, dB by a linear decoder", "Fisher's criterion",
+        (
+            Series("released", tuple(Point(p, j, f"channel {i}") for i, p, j in points if i in released), False),
+            Series("kept back", tuple(Point(p, j, f"channel {i}") for i, p, j in points if i not in released), False),
+        ),
+    )  # fmt: skip
+    drawn = [("What layers and channels leak", leak, "Deeper layers and fewer channels leak less.")]
+    if all(c.accuracy == c.accuracy for c in cells):
+        drawn.append(
+            ("What is paid for it", trade, "Left leaks less; high is more useful. Points of a line are depths.")
+        )
+    if points:
+        drawn.append(
+            ("Which channels", channels, "Of those that say much of the task and draw little, some at random.")
+        )
+    return [(name, chart.svg(made, name), told) for name, made, told in drawn]
+
+
+def limits_text(limits: Limits) -> str:
+    """The limits in a line."""
+    said = []
+    if limits.psnr is not None:
+        said.append(f"{limits.psnr:g} dB")
+    if limits.ms is not None:
+        said.append(f"{limits.ms:g} ms")
+    if limits.bytes is not None:
+        said.append(f"{limits.bytes:,} bytes")
+    return ", ".join(said)
+
+
+def interval(value: Estimate) -> str:
+    """Where it lies, in 95 of 100 cases."""
+    return f"{value.low:.2f} to {value.high:.2f}"
+
+
+def _drawn_knowing(plan: Plan) -> str:
+    if plan.known is None:
+        return "may draw much more, which --known measures"
+    return f"draw {plan.known.aware.mean:.1f} dB where others draw {plan.known.unaware.mean:.1f}"
+
+
+def _known_rows(plan: Plan) -> list[tuple[str, str, str]]:
+    """What attacks draw that know the extractor, beside those that do not, on the same pictures."""
+    if plan.known is None:
+        return []
+    by = plan.known.by.replace("_", " ")
+    return [
+        (f"The same by who knows the network ({by})", _db(plan.known.aware), ""),
+        ("Those pictures by who does not", _db(plan.known.unaware), ""),
+    ]
+
+
+def _counted(pictures: int) -> str:
+    return "one picture" if pictures == 1 else f"{pictures:,} pictures"
+
+
+def _db(value: Estimate) -> str:
+    return f"{value.mean:.2f} dB ({interval(value)}, n {value.n:,})"
+
+
+def _pictures(plan: Plan) -> dict[str, Any] | None:
+    if plan.verified.pictures is None:
+        return None
+    originals, drawn = plan.verified.pictures
+    return {"originals": [png(x) for x in originals], "drawn": [png(x) for x in drawn], "by": plan.verified.by}
+
+
+def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
+    return {
+        "layer": cell.layer, "depth": cell.depth, "psnr": f"{cell.psnr:.1f}", "std": f"{cell.std:.2f}",
+        "accuracy": f"{100 * cell.accuracy:.1f}" if cell.accuracy == cell.accuracy else "",
+        "draws": cell.draws, "measured": cell.measured, "best": cell.layer == plan.layer,
+    }  # fmt: skip
+
+
+def _tried(one: dict[str, Any]) -> str:
+    kept = "keeps the limits" if one["kept"] else "does not keep the limits"
+    return (
+        f"layer {one['layer']} of {one['source']}, {one['depth']} channels: {one['psnr']:.2f} dB, {one['ms']:.2f} ms, "
+        f"{one['bytes']:,} bytes, {kept}"
+    )

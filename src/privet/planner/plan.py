@@ -1,0 +1,153 @@
+"""Plan: which layers, how many channels and which of them, under limits on leakage, time and bytes (Li et al. 2017,
+"PrivyNet", sections 3.3 and 3.4).
+
+    M        layers of the pool whose extractor keeps the limits on milliseconds and bytes
+    feasible (m, D') with P(m, D') + z std <= psnr_max
+    psnr_max <= switch   the deepest m of them (deeper layers are worth more where little may leak)
+    else                 the shallowest (all are worth the same, and it computes least);  D' as wide as m allows
+    keep     channels of m without the half that Fisher's criterion finds worst on the private data and the quarter
+             that leaks most on public data;  F = D' of them at random, by a seed that only the client has
+
+The choice is then verified by decoders that had no part in it, on private pictures: where they draw
+more than the limit allows, D' is lowered, then the next layer is taken. No choice looks at the victims' figures.
+
+Deviations: a margin of one deviation (z = 1; the paper has none); verification; depths between those of the tables are
+read off a line in log2 D'; constant channels are pruned first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from privet.data.corpus import Corpus
+from privet.errors import Infeasible, SpecError
+from privet.planner.characterize import Grid
+from privet.planner.choosing import Candidate, Limits, candidates, infeasible, preferred, switch_of
+from privet.planner.device import Device
+from privet.planner.identify import Anonymity
+from privet.planner.known import Known
+from privet.planner.pruning import narrowed, selected
+from privet.planner.table import Table
+from privet.planner.verifying import Verified, verify
+from privet.pretrained.pool import Source
+from privet.setting import Report
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An extractor: its source, layers, the channels it releases and the inner filters it keeps, with everything that
+    the choice stands on. Whoever knows it can do more than was measured: it stays with the client."""
+
+    source: str
+    layer: int
+    name: str
+    channels: tuple[int, ...]
+    kept: dict[int, tuple[int, ...]]
+    limits: Limits
+    predicted: Candidate
+    verified: Verified
+    pruned: dict[str, int]
+    tried: tuple[dict[str, Any], ...]
+    switch: float
+    rank_correlation: float
+    seed: int
+    device: str
+    known: Known | None = None  # what is drawn by attacks that know the extractor, where that was asked
+    anonymity: tuple[Anonymity, ...] = ()  # what pictures of an adversary's own tell of it; empty for a secret network
+    scores: dict[str, list[float]] = field(default_factory=dict, repr=False)  # of every channel, for the page
+
+    def json(self) -> dict[str, Any]:
+        """One object as `--json` prints it."""
+        told = asdict(replace(self, verified=replace(self.verified, pictures=None)))
+        told["verified"].pop("pictures")
+        told.pop("scores")
+        told["anonymity"] = list(told["anonymity"])
+        return {k: _told(v) for k, v in told.items()}
+
+
+def plan(
+    sources: Sequence[Source],
+    corpus: Corpus,
+    table: Table,
+    limits: Limits,
+    where: Device,
+    grid: Grid,
+    *,
+    margin: float = 1.0,
+    switch: float | None = None,
+    inner: float = 1.0,
+    seed: int = 0,
+    device: str = "cpu",
+    report: Report = None,
+) -> Plan:
+    """Choose, prune, draw and verify. `switch`: PSNR up to which little may leak (None: read from the table); `inner`:
+    share of the inner filters that is kept.
+
+    Raises Infeasible where no layer and depth keeps the limits, SpecError for a margin below 0 or a share outside of
+    (0, 1], DataError where the private people do not carry the target."""
+    check(margin, switch, inner)
+    named = {source.name: source for source in sources}
+    level = switch_of(table) if switch is None else switch
+    choices = candidates(named, table, where, corpus.shape, inner, seed)
+    order = preferred(choices, limits, margin, level)
+    if not order:
+        raise infeasible(choices, limits, margin)
+    tried: list[dict[str, Any]] = []
+    for done, choice in enumerate(order):
+        chain = named[choice.source].chain
+        channels, pruned, scores = selected(
+            named[choice.source], choice.layer, choice.depth, corpus, grid, seed, device, report
+        )
+        kept = narrowed(named[choice.source], choice.layer, inner, seed)
+        head = chain.head(choice.layer, torch.tensor(channels), {k: torch.tensor(v) for k, v in kept.items()})
+        if report:
+            report(f"verifying layer {choice.layer}, {choice.depth} channels", done, len(order))
+        found = verify(head, corpus, where, choice, grid, device)
+        keeps = limits.kept(found.told())
+        tried.append(
+            {"source": choice.source, "layer": choice.layer, "depth": choice.depth, "psnr": found.owner.mean,
+             "ms": found.ms, "bytes": found.bytes, "kept": keeps}
+        )  # fmt: skip
+        if keeps:
+            return Plan(
+                choice.source, choice.layer, named[choice.source].layers[choice.layer - 1], tuple(channels),
+                {k: tuple(v) for k, v in kept.items()}, limits, choice, found, pruned, tuple(tried), level,
+                table.rank_correlation(), seed, where.name, scores=scores,
+            )  # fmt: skip
+    raise failed(tried, limits)
+
+
+def check(margin: float, switch: float | None, inner: float) -> None:
+    """SpecError where one of them is out of its range."""
+    if not 0 < inner <= 1 or not 0 <= margin < math.inf or (switch is not None and not math.isfinite(switch)):
+        raise SpecError(
+            f"inner is a share above 0 and at most 1, margin at least 0, switch a number of dB; got {inner:g}, "
+            f"{margin:g} and {switch}"
+        )
+
+
+def failed(tried: Sequence[dict[str, Any]], limits: Limits) -> Infeasible:
+    """Everything that the tables promised was measured to be beyond a limit."""
+    over = {
+        name: min(float(one[name]) for one in tried)
+        for name, value in asdict(limits).items()
+        if value is not None and all(one[name] > value for one in tried)
+    }
+    best = min(tried, key=lambda one: one["psnr"])
+    return Infeasible(
+        f"the tables held {len(tried)} choices to keep all limits, and measured again none does: the closest was "
+        f"layer {best['layer']} of {best['source']} with {best['depth']} channels, {best['psnr']:.1f} dB, "
+        f"{best['ms']:.1f} ms, {best['bytes']:,} bytes",
+        over or ("psnr",), over or {"psnr": best["psnr"]},
+    )  # fmt: skip
+
+
+def _told(value: Any) -> Any:
+    """A value as JSON takes it: what is not known is null."""
+    if isinstance(value, dict):
+        return {k: _told(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

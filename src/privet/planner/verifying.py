@@ -1,0 +1,106 @@
+"""Verification: what decoders that had no part in the choice draw of an extractor's features, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from privet.attacks.decoder import Decoder
+from privet.auditing import battery, floors
+from privet.auditing.battery import Material
+from privet.auditing.estimate import Estimate, estimate, weights
+from privet.data.corpus import Corpus, Part
+from privet.metrics import psnr
+from privet.payload import Array
+from privet.planner import device as devices
+from privet.planner import surrogate
+from privet.planner.characterize import Grid, Public, pairs, view
+from privet.planner.choosing import Candidate
+from privet.planner.device import Device
+from privet.planner.surrogate import Pairs
+from privet.train import some
+
+SHOWN = 8
+VERIFYING = 7919  # seed of the decoders that verify; the client's own seed is for what has to be secret
+LARGE = 64  # places of a map beyond which PrivyNet's network takes long
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was measured of the extractor that was chosen: `owner` and `victims` are PSNR in dB of the best of three
+    fresh decoders (`by`); `floor` is that of the mean picture."""
+
+    owner: Estimate
+    victims: Estimate
+    floor: Estimate
+    by: str
+    ms: float
+    ms_here: bool
+    bytes: int
+    macs: int
+    payload_bytes: int
+    pictures: tuple[Array, Array] | None = field(default=None, repr=False)  # of the owner, and what was drawn of them
+
+    def told(self) -> dict[str, float]:
+        """What is held against limits: never the victims' figure."""
+        return {"psnr": self.owner.mean, "ms": self.ms, "bytes": self.bytes}
+
+
+def verify(
+    head: torch.nn.Module, corpus: Corpus, where: Device, choice: Candidate, grid: Grid, device: str
+) -> Verified:
+    """Three fresh decoders learn to reconstruct public people, and the best one on aux_val draws the owner's held-out
+    people and the victims. Milliseconds are measured where the device is this one."""
+    macs, size = devices.weighed(head, corpus.shape)
+    ms = devices.milliseconds(head, corpus.shape) if where.here else where.ms(choice.source, choice.layer, macs)
+    public = Public.of(corpus, None if grid.pictures is None else 2 * grid.pictures)
+    judged = [_some(corpus.parts[role], grid) for role in ("task_val", "victim")]
+    head = head.to(device)
+    train, val = pairs(head, public.train, device), pairs(head, public.val, device)
+    others = [pairs(head, part, device) for part in judged]
+    by, drawn = _redrawn(train, val, torch.cat([part.z for part in others]), grid, device)
+    redrawn = drawn[: len(others[0].z)], drawn[len(others[0].z) :]
+    owner, victims = (
+        _estimate(psnr(o.x.numpy(), d.numpy(), data_range=1.0), part)
+        for o, d, part in zip(others, redrawn, judged, strict=True)
+    )
+    mean = floors.mean_image(train.x, len(others[1].x))
+    floor = _estimate(psnr(others[1].x.numpy(), mean.numpy(), data_range=1.0), judged[1])
+    sent = devices.shipped(head.cpu(), corpus.shape).payload_bytes
+    shown = _bytes(others[0].x[:SHOWN]), _bytes(redrawn[0][:SHOWN])
+    pictures = shown if len(corpus.shape) == 3 else None
+    return Verified(owner, victims, floor, by, ms, where.here, size, macs, sent, pictures)
+
+
+def _redrawn(train: Pairs, val: Pairs, seen: torch.Tensor, grid: Grid, device: str) -> tuple[str, torch.Tensor]:
+    """What is drawn of `seen` by the one of three that is best on val, each fresh: PrivyNet's network, the decoder of
+    the audits, and the linear decoder. Of large maps the network sees half of the people: it takes long there."""
+    places = train.z[0, 0].numel() if train.z.dim() == 4 else 1
+    fewer = len(train.z) if places <= LARGE or grid.pictures is None else grid.pictures
+    known = Material([view(train.z)], train.x, view(val.z), val.x, tuple(train.x.shape[1:]))
+    less = replace(known, train=[view(train.z[:fewer])], known=train.x[:fewer])
+    effort = replace(grid.effort, decoder_epochs=2 * grid.epochs)
+    found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for name, attack, material in (("irn", grid.irn, less), ("decoder", Decoder(), known)):
+        made = battery.run(attack, material, view(seen), effort=effort, seed=VERIFYING, device=device)
+        found[name] = made.val, made.victims
+    line = surrogate.decoder(train, val)
+    found["linear_decoder"] = line(val.z), line(seen)
+    best = max(found, key=lambda name: float(psnr(val.x.numpy(), found[name][0].numpy(), data_range=1.0).mean()))
+    return best, found[best][1]
+
+
+def _bytes(pictures: torch.Tensor) -> Array:
+    made: Array = pictures.clamp(0, 1).mul(255).round().byte().numpy()
+    return made
+
+
+def _some(part: Part, grid: Grid) -> Part:
+    return part.take(some(np.arange(len(part)), max(400, (grid.pictures or len(part)) // 2), 0))
+
+
+def _estimate(values: Array, part: Part) -> Estimate:
+    drawn = weights(part.groups, 400, seed=0)
+    return estimate([drawn @ values / drawn.sum(1)], len(part), None, len(np.unique(part.groups)))

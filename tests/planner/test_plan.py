@@ -1,0 +1,240 @@
+"""Planning: the paper's strategy on tables that are made up, and whole plans of tiny people that keep what they say."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import extractors
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from privet import cost
+from privet.data.corpus import Corpus
+from privet.errors import DataError, Infeasible, RunError, SpecError
+from privet.planner import device as devices
+from privet.planner import find, fisher
+from privet.planner import plan as plans
+from privet.planner.characterize import characterize
+from privet.planner.choosing import SWITCH, Candidate, Limits, infeasible, preferred, switch_of
+from privet.planner.device import Device, Layer
+from privet.planner.plan import plan
+from privet.planner.pruning import FEW_PEOPLE, criterion, survivors
+from privet.planner.table import Table
+from privet.pretrained.pool import Source
+from privet.schedule import Source as Where
+from privet.train import inputs, one_thread
+
+GRID = {(1, 2): 24.0, (1, 8): 30.0, (4, 2): 20.0, (4, 8): 25.0, (6, 2): 15.0, (6, 8): 18.0}
+
+
+def choice(layer: int, depth: int, psnr: float, ms: float = 1.0, size: int = 1000, source: str = "a") -> Candidate:
+    return Candidate(source, layer, depth, psnr, 0.5, 0.6, ms, size, 10)
+
+
+CHOICES = [choice(m, d, p, ms=m, size=1000 * m + 10 * d) for (m, d), p in GRID.items()]
+
+
+# Choosing ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loose_limit_takes_the_shallowest_layer_and_a_tight_one_the_deepest() -> None:
+    """METHODS 2f: 28 dB -> the first layer; 17 dB -> the deepest."""
+    loose, tight = (preferred(CHOICES, Limits(psnr=p), 0.0, SWITCH)[0] for p in (28.0, 17.0))
+    assert (loose.layer, loose.depth) == (1, 2)
+    assert (tight.layer, tight.depth) == (6, 2)
+    widest = preferred(CHOICES, Limits(psnr=18.0), 0.0, SWITCH)[0]
+    assert (widest.layer, widest.depth) == (6, 8)
+
+
+def test_a_margin_is_kept_clear_of_the_limit() -> None:
+    assert preferred(CHOICES, Limits(psnr=15.4), 0.0, SWITCH)
+    assert not preferred(CHOICES, Limits(psnr=15.4), 1.0, SWITCH)
+
+
+def test_time_and_bytes_keep_deep_layers_away() -> None:
+    assert preferred(CHOICES, Limits(psnr=21, ms=5), 0, SWITCH)[0].layer == 4
+    assert preferred(CHOICES, Limits(psnr=30, bytes=1050), 0, SWITCH)[0].depth == 2
+    assert not preferred(CHOICES, Limits(psnr=17, ms=5), 0, SWITCH)
+
+
+@pytest.mark.parametrize(
+    ("limits", "binding", "nearest"),
+    [
+        (Limits(psnr=10, ms=7, bytes=9000), ("psnr",), {"psnr": 15.0}),
+        (Limits(psnr=16, ms=3), ("psnr", "ms"), {"psnr": 24.0, "ms": 6.0}),
+        (Limits(psnr=16, bytes=2000), ("psnr", "bytes"), {"psnr": 24.0, "bytes": 6020}),
+        (Limits(ms=0.5), ("ms",), {"ms": 1.0}),
+        (Limits(psnr=10, ms=0.5), ("psnr", "ms"), {"psnr": 24.0, "ms": 1.0}),
+    ],
+)
+def test_what_cannot_be_says_which_limit_binds_and_what_would_do(
+    limits: Limits, binding: tuple[str, ...], nearest: dict[str, float]
+) -> None:
+    assert not preferred(CHOICES, limits, 0.0, SWITCH)
+    why = infeasible(CHOICES, limits, 0.0)
+    assert why.binding == binding
+    assert why.nearest == nearest
+    alone = [preferred(CHOICES, replace(limits, **{name: value}), 0.0, SWITCH) for name, value in nearest.items()]
+    assert all(alone) or preferred(CHOICES, replace(limits, **nearest), 0.0, SWITCH), "what is named would do"
+
+
+@pytest.mark.parametrize("limits", [{}, {"psnr": 0.0}, {"ms": -1.0}, {"psnr": math.nan}, {"ms": math.inf}])
+def test_empty_and_impossible_limits_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(SpecError, match=r"needs a limit|is a number of"):
+        Limits(**limits)  # type: ignore[arg-type]
+
+
+def test_the_switch_is_where_layers_begin_to_differ() -> None:
+    """Layers as good as each other above 20 dB, apart by much more than draws are below."""
+    rows = [
+        extractors.row(m, d, psnr + draw / 10, accuracy + draw / 1000, draw=draw)
+        for m, line in {1: [(16, 0.2), (20, 0.6), (28, 0.7)], 6: [(16, 0.5), (20, 0.6), (28, 0.7)]}.items()
+        for d, (psnr, accuracy) in enumerate(line, 1)
+        for draw in range(3)
+    ]
+    assert 18 <= switch_of(Table(tuple(rows))) <= 20.5
+    assert switch_of(extractors.table(GRID)) == SWITCH, "two draws cannot say"
+
+
+# Channels ------------------------------------------------------------------------------------------------------------
+
+
+def test_half_are_pruned_for_their_worth_and_a_quarter_for_what_they_leak() -> None:
+    worth, leaks = torch.arange(1.0, 129), torch.arange(128).roll(40).double()
+    keep, pruned = survivors(worth, leaks, 8)
+    assert pruned == {"useless": 64, "leaking": 32, "dead": 0}
+    assert set(keep) == set(range(64, 128)) - {int(i) for i in leaks.argsort(descending=True)[:32]}
+
+
+def test_where_too_few_are_left_fewer_are_pruned_and_dead_ones_first() -> None:
+    worth = torch.tensor([0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    leaks = torch.tensor([9.0, 9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    for depth in range(1, 7):
+        keep, _ = survivors(worth, leaks, depth)
+        assert len(keep) >= depth
+        assert not {0, 1} & set(keep.tolist())
+    keep, _ = survivors(worth, leaks, 8)
+    assert keep.tolist() == list(range(8)), "all of them where all are asked for"
+
+
+def test_fishers_criterion_reads_private_people_in_a_stream(tmp_path: Path) -> None:
+    people, head = extractors.corpus(), extractors.source(tmp_path).chain.head(1)
+    private = people.task_train
+    found = criterion(head, private)
+    with torch.no_grad():
+        z = head(inputs(private.x)).half().float()
+    few = fisher.criterion(z, torch.from_numpy(private.y), shrinkage=FEW_PEOPLE)
+    np.testing.assert_allclose(found.numpy(), few.numpy(), rtol=1e-6)
+    with pytest.raises(DataError, match="nobody among the private people"):
+        criterion(head, replace(private, y=np.full_like(private.y, -1)))
+
+
+# Whole plans ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Room:
+    """Everything that a plan of tiny people is made from."""
+
+    people: Corpus
+    small: Source
+    table: Table
+    where: Device
+
+    def plan(self, **more: object) -> plans.Plan:
+        limits = more.pop("limits", Limits(psnr=40, ms=1000, bytes=10**6))
+        with one_thread():
+            return plan(
+                [self.small], self.people, self.table, limits, self.where, extractors.GRID, **more  # type: ignore[arg-type]
+            )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
+    folder = tmp_path_factory.mktemp("room")
+    people, small = extractors.corpus(), extractors.source(folder)
+    with one_thread():
+        table = characterize([small], people, extractors.GRID, folder / "out")
+        where = devices.measured([small], {"small": [1, 2, 3]}, people.shape)
+    return Room(people, small, table, where)
+
+
+def test_a_plan_says_what_was_measured(room: Room) -> None:
+    made = room.plan(seed=3)
+    head = room.small.chain.head(made.layer, torch.tensor(made.channels))
+    assert made.verified.bytes == cost.parameter_bytes(head)
+    assert made.verified.macs == cost.macs(head, torch.zeros(1, 1, 6, 6))
+    assert made.verified.owner.n == 30
+    assert made.verified.owner.low <= made.verified.owner.mean <= made.verified.owner.high < 40
+    assert made.verified.ms_here
+    assert len(made.channels) == made.predicted.depth
+    assert made.tried[-1]["kept"]
+    told = json.loads(json.dumps(made.json(), allow_nan=False))
+    assert "pictures" not in told["verified"]
+    assert told["channels"] == list(made.channels)
+
+
+def test_the_seed_draws_the_channels_and_nothing_else_does(room: Room) -> None:
+    one = room.plan(seed=3)
+    torch.manual_seed(1)
+    two = room.plan(seed=3)
+    assert one.channels == two.channels
+    assert one.verified.owner == two.verified.owner
+
+
+def test_inner_filters_are_left_out_of_what_ships(room: Room, tmp_path: Path) -> None:
+    """Sliced weights: fewer bytes, and the graph that ships computes what was planned."""
+    made = room.plan(seed=3, limits=Limits(psnr=39, ms=1000), margin=0, switch=99.0, inner=0.5)
+    assert made.layer == 3
+    assert {k: len(v) for k, v in made.kept.items()} == {1: 3}
+    released, kept = torch.tensor(made.channels), {k: torch.tensor(v) for k, v in made.kept.items()}
+    head = room.small.chain.head(made.layer, released, kept)
+    assert made.verified.bytes == cost.parameter_bytes(head)
+    assert made.verified.bytes < cost.parameter_bytes(room.small.chain.head(made.layer, released))
+    find.write(made, room.small, room.people, Where("tiny"), tmp_path)
+    for name in ("plan.json", "edge.onnx"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0, "the client's alone"
+    x = inputs(room.people.victim.x[:4])
+    session = onnxruntime.InferenceSession(tmp_path / "edge.onnx")
+    with torch.no_grad():
+        np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], head(x).numpy(), atol=1e-4)
+
+
+def test_a_choice_that_leaks_more_than_the_tables_said_is_not_taken(room: Room) -> None:
+    """The verification has the last word: tables that promise 5 dB are not believed."""
+    there = Device("there", room.people.shape, (Layer("small", 3, "3", 1.0, 100, 100),), here=False)
+    lies = extractors.table({(3, 1): 4.0, (3, 2): 5.0})
+    with pytest.raises(Infeasible, match="measured again none does") as why:
+        replace(room, table=lies, where=there).plan(limits=Limits(psnr=7))
+    assert why.value.binding == ("psnr",)
+    assert why.value.nearest["psnr"] > 7
+
+
+@pytest.mark.parametrize("more", [{"inner": 0.0}, {"inner": 1.5}, {"margin": -1.0}, {"margin": math.nan}])
+def test_shares_and_margins_have_their_range(more: dict[str, float], room: Room) -> None:
+    with pytest.raises(SpecError, match="inner is a share"):
+        room.plan(**more)
+
+
+# Devices -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_is_measured_written_and_read_elsewhere(room: Room, tmp_path: Path) -> None:
+    made = replace(room.where, layers=(room.where.layers[0], room.where.layers[2]))
+    assert [(one.layer, one.ms > 0, one.macs) for one in made.layers] == [(1, True, 6 * 9 * 36), (3, True, 42 * 9 * 36)]
+    made.write(tmp_path / "device.json")
+    there = Device.read(tmp_path / "device.json", (1, 6, 6))
+    assert there == replace(made, here=False)
+    assert there.ms("small", 3, made.layers[1].macs // 2) == pytest.approx(made.layers[1].ms / 2)
+    with pytest.raises(SpecError, match="was not measured with layer 2"):
+        there.ms("small", 2, 1)
+    with pytest.raises(SpecError, match="samples of"):
+        Device.read(tmp_path / "device.json", (1, 8, 8))
+    (tmp_path / "device.json").write_text('{"layers": []}')
+    with pytest.raises(RunError, match="is no profile of a device"):
+        Device.read(tmp_path / "device.json", (1, 6, 6))

@@ -1,0 +1,104 @@
+"""`privet plan` as a user runs it: on the embedded digits, found again, and refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from privet.cli.plan import size
+from privet.errors import SpecError
+from privet.planner import characterize as characterizing
+from privet.planner import own
+from privet.train import EFFORTS
+from studies import privet
+
+ASKED = ("plan", "--data", "digits", "--limit", "250", "--max-psnr", "40", "--max-ms", "50", "--max-bytes", "1MB")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few cells, few epochs."""
+    tiny = replace(characterizing.GRIDS["quick"], layers=(1, 4), depths=(1, 4), draws=1, pictures=80, epochs=1)
+    monkeypatch.setitem(characterizing.GRIDS, "quick", tiny)
+    monkeypatch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], task_epochs=1))
+
+
+def test_one_command_makes_a_plan_and_the_same_one_finds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert privet(*ASKED, "--seed", str(2**63 - 1), "--json", "--out", tmp_path / "out") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["feasible"]
+    assert told["source"] == "own vgg"
+    assert told["verified"]["owner"]["mean"] <= 40
+    assert {f.name for f in (tmp_path / "out").iterdir() if not f.name.startswith(".")} >= {
+        "tables.parquet", "device.json", "plan.json", "plan.html", "edge.onnx"
+    }  # fmt: skip
+    page = (tmp_path / "out" / "plan.html").read_text()
+    assert "channels" in page
+    assert page.count("<img") == 16
+
+    monkeypatch.setattr(characterizing, "measure", None)
+    monkeypatch.setattr(own, "fit_task", None)
+    again = shlex.split(page.split('<pre id="command">')[1].split("</pre>")[0].replace("&#39;", "'"))
+    assert privet(*again[1:], "--json") == 0
+    assert json.loads(capsys.readouterr().out)["channels"] == told["channels"]
+
+
+def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [*ASKED, "--json", "--out", tmp_path / "out"]
+    asked[asked.index("40")] = "2"
+    assert privet(*asked) == 2
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert told["feasible"] is False
+    assert told["binding"] == ["psnr"]
+    assert told["nearest"]["psnr"] > 2
+    assert said.err.count("privet: no extractor in the tables keeps all limits") == 1
+    assert not (tmp_path / "out" / "plan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--max-bytes", "a lot"), "is a size such as 1MB"),
+        (("--max-psnr", "-3"), "is a number of dB above 0"),
+        (("--effort", "huge"), "no effort named 'huge'"),
+        (("--pool", "nowhere"), "there is no folder of pretrained networks"),
+        (("--source", "vgg19"), "no pretrained network named 'vgg19'"),
+        (("--profile", "nowhere.json"), "is no profile of a device"),
+        (("--seed", "-1"), "the seed is -1"),
+        (("--inner", "0"), "inner is a share above 0"),
+        (("--target", "nothing"), "nothing"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    more: tuple[str, str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert privet(*ASKED, *more, "--out", tmp_path / "out") == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("privet: ")]
+    assert len(said) == 1
+    assert told in said[0]
+    assert not (tmp_path / "out" / "plan.json").exists()
+
+
+def test_a_plan_needs_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert privet("plan", "--data", "digits") == 2
+    assert "a plan needs a limit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("1MB", 10**6), ("500 kB", 500_000), ("1MiB", 2**20), ("800000", 800_000), (".5mb", 500_000)]
+)
+def test_sizes_are_read(text: str, bytes_: int) -> None:
+    assert size(text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "MB", "1 parsec", "1e3", "-1MB"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="size such as 1MB"):
+        size(text)
