@@ -33,7 +33,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 FORMAT = 1
 # Rooms that show or ship results, or hold methods; a change there makes no other number.
 _BESIDE = {"__init__.py", "__main__.py", "api.py", "profile.py", "screen.py", "shipping.py"}
-_BESIDE |= {"attacks", "challenge", "cli", "cli.py", "defenses", "recipes", "report", "runtime"}
+_BESIDE |= {"attacks", "challenge", "cli", "cli.py", "defenses", "planner", "recipes", "report", "runtime"}
 _LIBRARIES = ("privet", "torch", "numpy", "scikit-learn", "onnxruntime")
 
 
