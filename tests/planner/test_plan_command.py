@@ -35,12 +35,17 @@ def test_one_command_makes_a_plan_and_the_same_one_finds_it(
     assert told["feasible"]
     assert told["source"] == "own vgg"
     assert told["verified"]["owner"]["mean"] <= 40
+    assert told["strategy"] == "paper"
+    assert {"limit", "paper", "pareto", "gain"} == set(told["compared"][0])
     assert {f.name for f in (tmp_path / "out").iterdir() if not f.name.startswith(".")} >= {
         "tables.parquet", "device.json", "plan.json", "plan.html", "edge.onnx"
     }  # fmt: skip
     page = (tmp_path / "out" / "plan.html").read_text()
     assert "channels" in page
     assert page.count("<img") == 16
+    assert "What each strategy would give at each limit" in page
+    strategies = page.split('<section id="strategies">')[1].split("</section>")[0]
+    assert strategies.count("<tr>") == 1 + len(told["compared"])
 
     monkeypatch.setattr(characterizing, "measure", None)
     monkeypatch.setattr(own, "fit_task", None)
@@ -73,6 +78,7 @@ def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
         (("--profile", "nowhere.json"), "is no profile of a device"),
         (("--seed", "-1"), "the seed is -1"),
         (("--inner", "0"), "inner is a share above 0"),
+        (("--strategy", "best"), "no strategy named 'best'"),
         (("--target", "nothing"), "nothing"),
     ],
 )

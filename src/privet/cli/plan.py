@@ -31,6 +31,9 @@ def plan(
     ] = None,
     max_ms: Annotated[float | None, typer.Option(help="milliseconds a picture on the device, one thread")] = None,
     max_bytes: Annotated[str | None, typer.Option(help="bytes of the local network's weights, such as 1MB")] = None,
+    strategy: Annotated[
+        str, typer.Option(help="paper (layers first), or pareto (what the tables say is most accurate)")
+    ] = "paper",
     pool: Annotated[
         Path | None,
         typer.Option(help="folder of pretrained networks [a folder `weights` beside the data, or one of our own]"),
@@ -84,7 +87,7 @@ def plan(
     question = find.Question(
         Source(data, target, resize=resize, group=group, limit=limit), limits, effort,
         None if pool is None else str(pool), tuple(source), public, None if profile is None else str(profile),
-        margin, switch, inner, known, seed, device,
+        margin, switch, inner, strategy, known, seed, device,
     )  # fmt: skip
     with Screen(err) as screen:
         try:
@@ -133,8 +136,9 @@ def command(question: object, out: Path) -> str:
         "--pool": question.pool, "--public": question.public, "--profile": question.profile,
         "--effort": question.effort if question.effort != "quick" else None,
         "--margin": question.margin if question.margin != 1 else None, "--switch": question.switch,
-        "--inner": question.inner if question.inner != 1 else None, "--group": where.group, "--resize": where.resize,
-        "--limit": where.limit, "--seed": question.seed,
+        "--inner": question.inner if question.inner != 1 else None,
+        "--strategy": question.strategy if question.strategy != "paper" else None,
+        "--group": where.group, "--resize": where.resize, "--limit": where.limit, "--seed": question.seed,
         "--device": question.device if question.device != "cpu" else None, "--out": out,
     }  # fmt: skip
     words += ["--known"] if question.known else []

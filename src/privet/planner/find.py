@@ -46,8 +46,8 @@ class Question:
 
     pool: a folder of pretrained networks (None: the folder `weights` beside the data, or else a network of our own);
     sources: some of them, or REFERENCE=FILE; public: another data set for the characterization; profile: a file that
-    describes the device; known: attack the choice as one who knows it would, too; seed: of the client's random choices
-    (None: from the operating system)."""
+    describes the device; strategy: `paper` or `pareto`; known: attack the choice as one who knows it would, too; seed:
+    of the client's random choices (None: from the operating system)."""
 
     where: Where
     limits: Limits
@@ -59,6 +59,7 @@ class Question:
     margin: float = 1.0
     switch: float | None = None
     inner: float = 1.0
+    strategy: str = "paper"
     known: bool = False
     seed: int | None = None
     device: str = "cpu"
@@ -85,7 +86,7 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
         raise SpecError(
             f"the seed is {question.seed}; give a whole number from 0 to 2**63 - 1, or none for a secret one"
         )
-    check(question.margin, question.switch, question.inner)
+    check(question.margin, question.switch, question.inner, question.strategy)
     corpus = people(question.where, loading)
     with run.locked(out), one_thread():
         for name in WRITTEN:  # of another question; nobody shall release by it what this one refuses
@@ -97,7 +98,7 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
         seed = secrets.randbits(63) if question.seed is None else question.seed
         made = plan(
             sources, corpus, table, question.limits, device, grid, margin=question.margin, switch=question.switch,
-            inner=question.inner, seed=seed, device=question.device, report=report,
+            inner=question.inner, strategy=question.strategy, seed=seed, device=question.device, report=report,
         )  # fmt: skip
         chosen = {source.name: source for source in sources}[made.source]
         if question.known:

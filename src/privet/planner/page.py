@@ -7,8 +7,9 @@ from typing import Any
 
 from privet import run
 from privet.auditing.estimate import Estimate
-from privet.planner.choosing import Limits
+from privet.planner.choosing import Candidate, Limits
 from privet.planner.find import Found
+from privet.planner.pareto import Compared
 from privet.planner.plan import Plan
 from privet.planner.table import AGREES, Cell
 from privet.report import chart, pages
@@ -42,6 +43,8 @@ def render(found: Found, command: str) -> str:
         pictures=_pictures(plan),
         cells=[_cell(c, plan) for c in sorted(cells, key=lambda c: (c.layer, c.depth))],
         tried=[_tried(one) for one in plan.tried],
+        strategies=[_compared(one, plan) for one in plan.compared],
+        strategies_told=strategies_told(plan),
         refused=list(found.refused.items()),
         commands=[("The plan again; what is in the tables is not measured again:", command)],
         versions=list(run.versions().items()),
@@ -132,6 +135,22 @@ def figures(plan: Plan, cells: list[Cell]) -> list[tuple[str, str, str]]:
         ),
         scale=100,
     )  # fmt: skip
+    picks = (("the paper's", [one.paper for one in plan.compared]), ("Pareto", [one.pareto for one in plan.compared]))
+    strategies = Chart(
+        "limit, dB", "accuracy by the tables, %",
+        tuple(
+            Series(
+                name,
+                tuple(
+                    Point(one.limit, c.accuracy, _named(c))
+                    for one, c in zip(plan.compared, chosen, strict=True)
+                    if c and c.accuracy == c.accuracy
+                ),
+            )
+            for name, chosen in picks
+        ),
+        scale=100,
+    )  # fmt: skip
     released = set(plan.channels)
     fisher, psnr = plan.scores.get("fisher", []), plan.scores.get("psnr", [])
     points = [(i, p, j) for i, (p, j) in enumerate(zip(psnr, fisher, strict=True)) if j > 0]
@@ -147,11 +166,36 @@ def figures(plan: Plan, cells: list[Cell]) -> list[tuple[str, str, str]]:
         drawn.append(
             ("What is paid for it", trade, "Left leaks less; high is more useful. Points of a line are depths.")
         )
+    if any(one.gain is not None for one in plan.compared):
+        told = "By the tables, not verified; the section Strategies says how much of the difference is noise."
+        drawn.append(("What each strategy would give at each limit", strategies, told))
     if points:
         drawn.append(
             ("Which channels", channels, "Of those that say much of the task and draw little, some at random.")
         )
     return [(name, chart.svg(made, name), told) for name, made, told in drawn]
+
+
+def strategies_told(plan: Plan) -> str:
+    """What the comparison of strategies says, with what of it is noise."""
+    both = [(c.gain, c.pareto.ms - c.paper.ms) for c in plan.compared if c.gain is not None and c.paper and c.pareto]
+    if not both:
+        return "No limit of this range lets both strategies take something whose accuracy is known."
+    gains = [gain for gain, _ in both]
+    said = (
+        f"By the tables, Pareto's choice is more accurate by {100 * sum(gains) / len(gains):.1f} points on average "
+        f"over {len(gains)} limits and by {100 * max(gains):.1f} at most, and takes "
+        f"{sum(ms for _, ms in both) / len(both):.2f} ms more; this plan was made by the strategy {plan.strategy}."
+    )
+    if plan.accuracy_deviation is None:
+        return f"{said} How far draws of channels lie apart is not known: the tables hold one of each."
+    noise = sum(0 < gain < plan.accuracy_deviation for gain in gains)
+    return (
+        f"{said} Draws of channels of one layer and depth lie {100 * plan.accuracy_deviation:.1f} points apart "
+        f"(standard deviation): {noise} of the {len(gains)} differences are smaller, which is noise, and "
+        f"{sum(gain == 0 for gain in gains)} are none. Whoever takes the largest of many figures takes luck with them: "
+        "expect less than stands here."
+    )
 
 
 def limits_text(limits: Limits) -> str:
@@ -209,6 +253,29 @@ def _cell(cell: Cell, plan: Plan) -> dict[str, Any]:
         "accuracy": f"{100 * cell.accuracy:.1f}" if cell.accuracy == cell.accuracy else "",
         "draws": cell.draws, "measured": cell.measured, "best": cell.layer == plan.layer,
     }  # fmt: skip
+
+
+def _compared(one: Compared, plan: Plan) -> dict[str, Any]:
+    gain, noise = one.gain, plan.accuracy_deviation
+    return {
+        "limit": f"{one.limit:g}",
+        "picks": [_pick(one.paper), _pick(one.pareto)],
+        "gain": "" if gain is None else f"{100 * gain:.1f}",
+        "real": gain is not None and noise is not None and gain >= noise,
+    }
+
+
+def _pick(choice: Candidate | None) -> dict[str, str]:
+    if choice is None:
+        return {"what": "nothing", "accuracy": "", "ms": ""}
+    known = choice.accuracy == choice.accuracy
+    return {
+        "what": _named(choice), "accuracy": f"{100 * choice.accuracy:.1f}" if known else "", "ms": f"{choice.ms:.3g}"
+    }  # fmt: skip
+
+
+def _named(choice: Candidate) -> str:
+    return f"layer {choice.layer}, {choice.depth} channels"
 
 
 def _tried(one: dict[str, Any]) -> str:

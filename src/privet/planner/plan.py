@@ -8,6 +8,9 @@
     keep     channels of m without the half that Fisher's criterion finds worst on the private data and the quarter
              that leaks most on public data;  F = D' of them at random, by a seed that only the client has
 
+With the strategy `pareto` the most accurate choice by the tables is taken first (`privet.planner.pareto`); what both
+strategies would take at each limit stands in every plan.
+
 The choice is then verified by decoders that had no part in it, on private pictures: where they draw
 more than the limit allows, D' is lowered, then the next layer is taken. No choice looks at the victims' figures.
 
@@ -24,12 +27,14 @@ from typing import Any
 import torch
 
 from privet.data.corpus import Corpus
-from privet.errors import Infeasible, SpecError
+from privet.errors import Infeasible, SpecError, unknown
+from privet.planner import pareto
 from privet.planner.characterize import Grid
 from privet.planner.choosing import Candidate, Limits, candidates, infeasible, preferred, switch_of
 from privet.planner.device import Device
 from privet.planner.identify import Anonymity
 from privet.planner.known import Known
+from privet.planner.pareto import STRATEGIES, Compared
 from privet.planner.pruning import narrowed, selected
 from privet.planner.table import Table
 from privet.planner.verifying import Verified, verify
@@ -58,6 +63,9 @@ class Plan:
     device: str
     known: Known | None = None  # what is drawn by attacks that know the extractor, where that was asked
     anonymity: tuple[Anonymity, ...] = ()  # what pictures of an adversary's own tell of it; empty for a secret network
+    strategy: str = "paper"
+    compared: tuple[Compared, ...] = ()  # what each strategy would take at each limit, by the tables alone
+    accuracy_deviation: float | None = None  # of the tables' accuracies from draw to draw; None where it is not known
     scores: dict[str, list[float]] = field(default_factory=dict, repr=False)  # of every channel, for the page
 
     def json(self) -> dict[str, Any]:
@@ -65,7 +73,6 @@ class Plan:
         told = asdict(replace(self, verified=replace(self.verified, pictures=None)))
         told["verified"].pop("pictures")
         told.pop("scores")
-        told["anonymity"] = list(told["anonymity"])
         return {k: _told(v) for k, v in told.items()}
 
 
@@ -80,20 +87,23 @@ def plan(
     margin: float = 1.0,
     switch: float | None = None,
     inner: float = 1.0,
+    strategy: str = "paper",
     seed: int = 0,
     device: str = "cpu",
     report: Report = None,
 ) -> Plan:
-    """Choose, prune, draw and verify. `switch`: PSNR up to which little may leak (None: read from the table); `inner`:
-    share of the inner filters that is kept.
+    """Choose by a strategy (paper or pareto), prune, draw and verify. `switch`: PSNR up to which little may leak (None:
+    read from the table); `inner`: share of the inner filters that is kept.
 
-    Raises Infeasible where no layer and depth keeps the limits, SpecError for a margin below 0 or a share outside of
-    (0, 1], DataError where the private people do not carry the target."""
-    check(margin, switch, inner)
+    Raises Infeasible where no layer and depth keeps the limits, SpecError for a margin below 0, a share outside of
+    (0, 1] or an unknown strategy, DataError where the private people do not carry the target."""
+    check(margin, switch, inner, strategy)
     named = {source.name: source for source in sources}
     level = switch_of(table) if switch is None else switch
     choices = candidates(named, table, where, corpus.shape, inner, seed)
-    order = preferred(choices, limits, margin, level)
+    order = (
+        preferred(choices, limits, margin, level) if strategy == "paper" else pareto.ordered(choices, limits, margin)
+    )
     if not order:
         raise infeasible(choices, limits, margin)
     tried: list[dict[str, Any]] = []
@@ -116,13 +126,17 @@ def plan(
             return Plan(
                 choice.source, choice.layer, named[choice.source].layers[choice.layer - 1], tuple(channels),
                 {k: tuple(v) for k, v in kept.items()}, limits, choice, found, pruned, tuple(tried), level,
-                table.rank_correlation(), seed, where.name, scores=scores,
+                table.rank_correlation(), seed, where.name, strategy=strategy,
+                compared=pareto.compared(choices, limits, margin, level),
+                accuracy_deviation=pareto.deviation(table), scores=scores,
             )  # fmt: skip
     raise failed(tried, limits)
 
 
-def check(margin: float, switch: float | None, inner: float) -> None:
+def check(margin: float, switch: float | None, inner: float, strategy: str = "paper") -> None:
     """SpecError where one of them is out of its range."""
+    if strategy not in STRATEGIES:
+        raise SpecError(unknown("strategy", strategy, STRATEGIES))
     if not 0 < inner <= 1 or not 0 <= margin < math.inf or (switch is not None and not math.isfinite(switch)):
         raise SpecError(
             f"inner is a share above 0 and at most 1, margin at least 0, switch a number of dB; got {inner:g}, "
@@ -150,4 +164,6 @@ def _told(value: Any) -> Any:
     """A value as JSON takes it: what is not known is null."""
     if isinstance(value, dict):
         return {k: _told(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
