@@ -79,6 +79,7 @@ def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
         (("--seed", "-1"), "the seed is -1"),
         (("--inner", "0"), "inner is a share above 0"),
         (("--strategy", "best"), "no strategy named 'best'"),
+        (("--max-drop", "1"), "--max-drop is of plans over finished runs"),
         (("--target", "nothing"), "nothing"),
     ],
 )

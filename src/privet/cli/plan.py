@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from privet.cli.options import Data, Device, Group, Json, Limit, Resize
+from privet.cli import plan_runs
+from privet.cli.options import AnyVersion, Data, Device, Group, Json, Limit, Resize
 from privet.cli.root import PIPED, err
 from privet.errors import Infeasible, SpecError
 
@@ -21,6 +22,7 @@ SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mi
 
 
 def plan(
+    context: typer.Context,
     data: Data = "digits",
     target: Annotated[
         str | None, typer.Option(help="column the cloud is to learn [digits: parity; a column named label]")
@@ -31,6 +33,19 @@ def plan(
     ] = None,
     max_ms: Annotated[float | None, typer.Option(help="milliseconds a picture on the device, one thread")] = None,
     max_bytes: Annotated[str | None, typer.Option(help="bytes of the local network's weights, such as 1MB")] = None,
+    runs: Annotated[
+        list[Path], typer.Option(help="choose among the finished runs of an audit's --out instead; repeat it")
+    ] = [],  # noqa: B006
+    max_drop: Annotated[float | None, typer.Option(help="of runs: points of target accuracy that may be lost")] = None,
+    max_advantage: Annotated[
+        float | None, typer.Option(help="of runs: points of the strongest attack above the best floor, any attribute")
+    ] = None,
+    max_certificate: Annotated[
+        str | None, typer.Option(help="of runs: a bound on every attacker: 60% (accuracy), 3nats or 1epsilon")
+    ] = None,
+    max_payload: Annotated[
+        str | None, typer.Option(help="of runs: bytes that travel for a picture, such as 1kB")
+    ] = None,
     strategy: Annotated[
         str, typer.Option(help="paper (layers first), or pareto (what the tables say is most accurate)")
     ] = "paper",
@@ -73,10 +88,18 @@ def plan(
     out: Annotated[
         Path, typer.Option(help="folder for tables.parquet, device.json, plan.json, edge.onnx and plan.html; resumes")
     ] = Path("privet-plan"),
+    any_version: AnyVersion = False,
     as_json: Json = False,
 ) -> None:
     """A local network under limits on leakage, time and size: which layers of a pretrained one, and which channels
-    (PrivyNet), verified by fresh decoders."""
+    (PrivyNet), verified by fresh decoders. With --runs: which of the defenses that were audited."""
+    if plan_runs.asked(context):
+        payload = None if max_payload is None else size(max_payload, "--max-payload")
+        plan_runs.show(
+            runs, out, as_json, any_version, drop=max_drop, advantage=max_advantage, psnr=max_psnr, payload=payload,
+            ms=max_ms, certificate=max_certificate,
+        )  # fmt: skip
+        return
     from privet.planner import find, page
     from privet.planner.choosing import Limits
     from privet.report.words import unmarked
@@ -116,11 +139,11 @@ def plan(
     )
 
 
-def size(text: str) -> int:
+def size(text: str, option: str = "--max-bytes") -> int:
     """Bytes of `1MB`, `500 kB`, `1MiB` or `800000`; SpecError for anything else."""
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
     if not found or found[2].lower() not in SIZES:
-        raise SpecError(f"--max-bytes is a size such as 1MB, 500kB, 1MiB or 800000; got {text!r}")
+        raise SpecError(f"{option} is a size such as 1MB, 500kB, 1MiB or 800000; got {text!r}")
     return int(float(found[1]) * SIZES[found[2].lower()])
 
 
