@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from privet.cli.options import Data, Device, Group, Json, Limit, Resize
+from privet.cli.options import Data, Device, Group, Jobs, Json, Limit, Resize
 from privet.cli.root import PIPED, err
 from privet.errors import Infeasible, SpecError
 
@@ -67,6 +67,7 @@ def plan(
     limit: Limit = None,
     seed: Annotated[int | None, typer.Option(help="of the client's random choices [secret]")] = None,
     device: Device = "cpu",
+    jobs: Jobs = 0,
     out: Annotated[
         Path, typer.Option(help="folder for tables.parquet, device.json, plan.json, edge.onnx and plan.html; resumes")
     ] = Path("privet-plan"),
@@ -84,7 +85,7 @@ def plan(
     question = find.Question(
         Source(data, target, resize=resize, group=group, limit=limit), limits, effort,
         None if pool is None else str(pool), tuple(source), public, None if profile is None else str(profile),
-        margin, switch, inner, known, seed, device,
+        margin, switch, inner, known, seed, device, jobs,
     )  # fmt: skip
     with Screen(err) as screen:
         try:

@@ -62,6 +62,7 @@ class Question:
     known: bool = False
     seed: int | None = None
     device: str = "cpu"
+    jobs: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,9 @@ def characterized(
                 f"the public set has samples of {list(public.shape)}, the private one of {list(corpus.shape)}; "
                 "give --resize"
             )
-    return characterizing.characterize(sources, public, grid, out, device=question.device, report=report)
+    return characterizing.characterize(
+        sources, public, grid, out, device=question.device, jobs=question.jobs, report=report
+    )
 
 
 def head_of(made: Plan, source: Source) -> torch.nn.Sequential:
