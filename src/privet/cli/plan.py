@@ -60,8 +60,12 @@ def plan(
         typer.Option(help="share of the inner filters that is kept, at random; less is faster and harder to guess"),
     ] = 1.0,
     known: Annotated[
-        bool, typer.Option("--known", help="attack the choice as one who knows it would, too; takes a minute or more")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--known/--no-known",
+            help="attack the choice as one who knows it would, too; takes a minute or more [where few pictures name it]",
+        ),
+    ] = None,
     group: Group = None,
     resize: Resize = None,
     limit: Limit = None,
@@ -138,6 +142,6 @@ def command(question: object, out: Path) -> str:
         "--limit": where.limit, "--seed": question.seed,
         "--device": question.device if question.device != "cpu" else None, "--out": out,
     }  # fmt: skip
-    words += ["--known"] if question.known else []
+    words += [] if question.known is None else ["--known" if question.known else "--no-known"]
     words += [w for name in question.sources for w in ("--source", name)]
     return shlex.join(words + [str(w) for name, value in optional.items() if value is not None for w in (name, value)])

@@ -99,7 +99,8 @@ CLAIMS = (
     Claim(
         "2f", "A loose limit takes a shallow layer, a tight one the deepest.", "Figure 8",
         "28 dB: m = 1, D' = 4; 17 dB: m = 6, D' = 4",
-        "The strategy takes a shallower layer under 28 dB than under 17 dB (a tenth inside of what the grid spans, "
+        "By construction of the strategy, wherever two layers keep the limits: it takes a shallower layer under 28 dB "
+        "than under 17 dB (a tenth inside of what the grid spans, "
         "where it does not span them).",
         tuple(part(d, "the loose limit takes the shallower layer", m.plans(d), "grid") for d in m.SETS), ("8",),
     ),

@@ -35,10 +35,11 @@ def blocks() -> dict[str, Any]:
     picture. Weights are random: a cost does not depend on them. The first dense layer reads the map as it is, so that
     its size grows with the picture."""
     made: dict[str, Any] = {"machine": platform.machine(), "sides": {}}
+    model = models.load("torchvision:vgg16", shape=(3, 224, 224), classes=1000).eval()
     with torch.no_grad():
         for side in SIDES:
             x, rows = torch.zeros(1, 3, side, side), []
-            for name, block in _parts(side).items():
+            for name, block in _parts(model, side).items():
                 rows.append(
                     {"block": name, "macs": cost.macs(block, x), "bytes": cost.parameter_bytes(block),
                      "ms": cost.latency_ms(_call(block, x), repeat=7, warmup=2)}
@@ -48,9 +49,8 @@ def blocks() -> dict[str, Any]:
     return made
 
 
-def _parts(side: int) -> dict[str, nn.Module]:
+def _parts(model: nn.Module, side: int) -> dict[str, nn.Module]:
     """The five blocks of convolutions, and the dense layers."""
-    model = models.load("torchvision:vgg16", shape=(3, 224, 224), classes=1000).eval()
     parts: dict[str, nn.Module] = {}
     layers: list[nn.Module] = []
     features, _, classifier = model.children()

@@ -34,13 +34,14 @@ def first(evidence: Evidence, key: str) -> Measured:
     raise RunError(f"{key} was not measured")
 
 
-def spread_of(values: np.ndarray[Any, Any]) -> Estimate:
-    """The mean with its interval over draws; a single draw has none."""
+def spread_of(values: np.ndarray[Any, Any], most: float = np.inf) -> Estimate:
+    """The mean with its interval over draws, between 0 and `most`; a single draw has none."""
     value = float(values[0])
-    return mean_of(values.tolist()) if len(values) > 1 else Estimate(value, value, value, 1)
+    found = mean_of(values.tolist()) if len(values) > 1 else Estimate(value, value, value, 1)
+    return Estimate(found.mean, max(found.low, min(0.0, found.mean)), min(found.high, max(most, found.mean)), found.n)
 
 
-def against_layer(figure: Callable[..., float], y: str, scale: float) -> Draw:
+def against_layer(figure: Callable[..., float], y: str, scale: float, most: float = np.inf) -> Draw:
     """Figures 3a and 3b: a figure against the layer, a line for each depth."""
 
     def draw(evidence: Evidence, attacker: Attacker) -> Chart:
@@ -48,7 +49,7 @@ def against_layer(figure: Callable[..., float], y: str, scale: float) -> Draw:
         series = tuple(
             Series(
                 f"{depth} channel{'s' if depth > 1 else ''}",
-                tuple(Point(float(m), spread_of(v)) for (m, d), v in made.items() if d == depth),
+                tuple(Point(float(m), spread_of(v, most)) for (m, d), v in made.items() if d == depth),
             )
             for depth in sorted({d for _, d in made})
         )
@@ -67,7 +68,7 @@ def worth_against_loss(evidence: Evidence, attacker: Attacker) -> Chart:
             tuple(
                 sorted(
                     (
-                        Point(float(leaks[k].mean()), spread_of(worth[k]), f"{k[1]} channels")
+                        Point(float(leaks[k].mean()), spread_of(worth[k], 1.0), f"{k[1]} channels")
                         for k in leaks
                         if k[0] == m
                     ),
@@ -254,7 +255,7 @@ def guessed(evidence: Evidence, attacker: Attacker) -> Chart:
     for share, draws in made.items():
         counts = [one["pairs"] for one in draws[0]]
         rates = [np.array([draw[i]["rate"] for draw in draws]) for i in range(len(counts))]
-        points = tuple(Point(float(n), spread_of(r)) for n, r in zip(counts, rates, strict=True))
+        points = tuple(Point(float(n), spread_of(r, 1.0)) for n, r in zip(counts, rates, strict=True))
         series.append(Series(f"{share:.0%} of the inner filters", points))
     return Chart("pictures of an adversary's own", "channels identified, %", tuple(series), scale=100, log_x=True)
 
@@ -290,7 +291,7 @@ def _told(panel: Panel) -> str:
 
 FIGURES = (
     Figure("3a", "Figure 3a: the privacy loss", against_layer(loss, "privacy loss, dB", 1)),
-    Figure("3b", "Figure 3b: the accuracy", against_layer(utility, "accuracy, %", 100)),
+    Figure("3b", "Figure 3b: the accuracy", against_layer(utility, "accuracy, %", 100, 1.0)),
     Figure("3c", "Figure 3c: accuracy against privacy loss", worth_against_loss),
     *(
         Figure(
