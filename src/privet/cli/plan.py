@@ -63,7 +63,7 @@ def plan(
         bool | None,
         typer.Option(
             "--known/--no-known",
-            help="attack the choice as one who knows it would, too; takes a minute or more [where few pictures name it]",
+            help="attack the choice as one who knows it would, too; takes a minute [where few pictures name it]",
         ),
     ] = None,
     group: Group = None,
