@@ -8,20 +8,15 @@ runs away, is refused with its own sentence and stops nobody else.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from privet import run
+from privet import run, workers
 from privet.errors import CutError, DataError, ModelError, PayloadError, PrivetError, RunError, SpecError
 from privet.report import rows
 from privet.report.results import Results
@@ -62,14 +57,14 @@ def perform(planned: Schedule, listen: Listener | None = None, refused: Refused 
     study, refused = planned.study, {} if refused is None else refused
     with run.locked(study.out):
         try:
-            with _deaf():  # whoever sees a plan may press Ctrl-C, and is answered
+            with workers.deaf():  # whoever sees a plan may press Ctrl-C, and is answered
                 run.sweep(study.out / "runs")
                 run.write_text(study.plan, json.dumps(planned.json(), indent=1, allow_nan=False))
             todo = [t for t in planned.trials if t not in planned.finished]
-            jobs = min(study.jobs or os.cpu_count() or 1, max(1, len(todo)))
+            jobs = min(workers.wanted(study.jobs), max(1, len(todo)))
             started = time.monotonic()
             limit = None if study.max_minutes is None else started + 60 * study.max_minutes
-            if todo and (jobs == 1 or multiprocessing.current_process().daemon):
+            if todo and jobs == 1:
                 _inline(planned, todo, limit, listen, refused)
             elif todo:
                 _pooled(planned, todo, jobs, limit, listen, refused)
@@ -157,14 +152,12 @@ def _pooled(
     """Models first, then the references that give every number its scale, then the rest: an early end leaves an
     answer."""
     study = planned.study
-    context = multiprocessing.get_context("spawn")
-    queue: Any = context.Queue()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(study, queue))
+    queue: Any = workers.CONTEXT.Queue()
     waiting: dict[Future[None], int | tuple[str, int]] = {}
-    try:
-        seeds = list(dict.fromkeys(s for _, s in todo))
-        later = [t for t in todo if t[0] != study.reference]
-        with _deaf():
+    seeds = list(dict.fromkeys(s for _, s in todo))
+    later = [t for t in todo if t[0] != study.reference]
+    with workers.pool(jobs, _start, study, queue) as pool:
+        with workers.deaf():
             for seed in seeds:
                 waiting[pool.submit(_prepare, seed)] = seed
         while waiting:
@@ -172,51 +165,19 @@ def _pooled(
             _drain(queue, listen)
             for future in done:
                 job = waiting.pop(future)
-                try:
-                    of = job if isinstance(job, tuple) else (study.reference, job)
-                    with _refusing(of, refused, study.reference):
-                        future.result()
-                except BrokenProcessPool as problem:
-                    raise RunError(
-                        "a worker process ended without a word, usually for want of memory; "
-                        "run the same command with --jobs 1, finished trials are kept"
-                    ) from problem
+                of = job if isinstance(job, tuple) else (study.reference, job)
+                with _refusing(of, refused, study.reference):
+                    future.result()
                 if isinstance(job, int):
                     seeds.remove(job)
                     ready = [t for t in todo if t == (study.reference, job)] + (later if not seeds else [])
-                    with _deaf():
+                    with workers.deaf():
                         for trial in ready:
                             waiting[pool.submit(_trial, *trial, planned.calibrates(trial))] = trial
                 elif listen:
                     listen(_end(job, refused))
             if limit is not None and time.monotonic() > limit:
                 raise KeyboardInterrupt
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
-        pool.shutdown(wait=True)
-        raise
-    pool.shutdown()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """This process hears of Ctrl-C at the end, so that nothing is left half written and no worker half told what to do;
-    workers that start in here never hear of it, not even while they import."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    pressed: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what workers inherit
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 def _drain(queue: Any, listen: Listener | None) -> None:
@@ -230,16 +191,7 @@ _worker: dict[str, Any] = {}
 
 
 def _start(study: Study, queue: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     _worker.update(study=study, queue=queue, corpus=study.load())
-
-
-def _leave_with(parent: int) -> None:
-    """End with the process that started this one, however that ended: a worker without it computes for nobody."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _report(label: str) -> Callable[[str, int, int], None]:

@@ -35,9 +35,10 @@ def test_a_unit_adds_to_what_it_is_given() -> None:
 @pytest.mark.parametrize(("side", "steps"), [(50, 0), (25, 1), (12, 2), (6, 3), (1, 6)])
 def test_every_map_comes_to_the_size_of_the_picture(side: int, steps: int) -> None:
     """As many steps of two as bring it nearest, one of them between the clusters."""
-    network = Residual((5, side, side), (3, 50, 50), 8, 1).eval()
-    doubled = [[isinstance(m, nn.PixelShuffle) for m in part] for part in (network.first, network.second)]
-    assert [sum(part) for part in doubled] == [min(1, steps), max(0, steps - 1)]
+    network = Residual((5, side, side), (3, 50, 50), Irn(8, 1)).eval()
+    kinds = [type(m) for m in network.body if isinstance(m, nn.PixelShuffle | _Unit)]
+    between = [nn.PixelShuffle] * min(1, steps)
+    assert kinds == [_Unit, *between, _Unit, *[nn.PixelShuffle] * (steps - len(between))]
     with torch.no_grad():
         drawn = network(torch.zeros(2, 5, side, side))
     assert drawn.shape == (2, 3, 50, 50)
@@ -46,11 +47,37 @@ def test_every_map_comes_to_the_size_of_the_picture(side: int, steps: int) -> No
 
 
 def test_the_paper_s_size() -> None:
-    """Two clusters of eight units of two convolutions each."""
-    network = Residual((16, 8, 8), (3, 32, 32), 64, 8)
+    """Two clusters of eight units of two convolutions each, a strided deconvolution behind each of them."""
+    network = Residual((16, 8, 8), (3, 32, 32), Irn(64, 8, transposed=True))
     units = [m for m in network.modules() if isinstance(m, _Unit)]
     assert len(units) == 16
     assert sum(isinstance(m, nn.Conv2d) for unit in units for m in unit.modules()) == 32
+    kinds = [type(m) for m in network.body]
+    places = [i for i, kind in enumerate(kinds) if kind is nn.ConvTranspose2d]
+    assert [kinds[:place].count(_Unit) for place in places] == [8, 16]
+    assert [network.body[place].stride for place in places] == [(2, 2), (2, 2)]
+    assert [tuple(network.body[: place + 1](torch.zeros(1, 16, 8, 8)).shape) for place in places] == [
+        (1, 64, 16, 16),
+        (1, 64, 32, 32),
+    ]
+
+
+@pytest.mark.parametrize("clusters", [1, 2, 3])
+@pytest.mark.parametrize("side", [32, 16, 8])
+def test_clusters_are_one_or_more_with_a_deconvolution_between(clusters: int, side: int) -> None:
+    """Where nothing has to grow, one of stride 1 stands behind the first cluster (appendix C)."""
+    irn = Irn(8, 2, clusters, transposed=True)
+    network = Residual((4, side, side), (3, 32, 32), irn).eval()
+    strides = [m.stride[0] for m in network.body if isinstance(m, nn.ConvTranspose2d)]
+    assert strides == ([1] if side == 32 else [2] * {16: 1, 8: 2}[side])
+    assert sum(isinstance(m, _Unit) for m in network.body) == 2 * clusters
+    assert network(torch.zeros(2, 4, side, side)).shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize("given", [{"clusters": 0}, {"units": 0}, {"width": 0}])
+def test_a_network_of_nothing_is_refused(given: dict[str, int]) -> None:
+    with pytest.raises(SpecError, match="must be at least 1"):
+        Irn(**given)
 
 
 @pytest.mark.parametrize(("masks", "channels"), [(0, 4), (4, 8), (36, 5), (144, 8), (10, 4)])

@@ -13,7 +13,7 @@ import torch
 from privet.errors import DataError, SpecError
 from privet.planner import characterize as characterizing
 from privet.planner import surrogate, table
-from privet.planner.characterize import Grid, Public, characterize, drawn, layers
+from privet.planner.characterize import Asked, Grid, Public, characterize, drawn, layers
 from privet.planner.surrogate import Pairs
 from privet.train import one_thread
 
@@ -154,3 +154,32 @@ def test_labels_that_are_in_a_map_are_told() -> None:
     assert surrogate.accuracy(*parts) > 0.95
     shuffled = [replace(part, y=part.y.roll(1)) for part in parts]
     assert surrogate.accuracy(*shuffled) < 0.6
+
+
+def test_processes_measure_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes give what one gives, bit for bit."""
+    grid = replace(extractors.GRID, depths=(3,), draws=1)
+    one = measured(tmp_path, grid)
+    monkeypatch.setattr(characterizing, "WORTH", 0.0)
+    args = [extractors.source(tmp_path)], extractors.corpus(), grid
+    heard: list[tuple[int, int]] = []
+    two = characterize(*args, tmp_path / "two", jobs=2, report=lambda text, done, total: heard.append((done, total)))
+    assert [replace(r, seconds=0.0) for r in two.rows] == [replace(r, seconds=0.0) for r in one.rows]
+    assert heard == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
+    assert table.read(tmp_path / "two" / "tables.parquet").of("small").rows
+
+
+def test_an_extractor_with_fewer_inner_filters_has_another_name(tmp_path: Path) -> None:
+    """The same channels behind all inner filters and behind half of them are two rows, and the row says so."""
+    small, people = extractors.source(tmp_path), Public.of(extractors.corpus(), 60)
+    whole = Asked(small, 3, (0, 2), 0, frozenset())
+    half = replace(whole, kept={1: (0, 1, 4)})
+    made = characterizing.measured([whole, half], people, extractors.GRID, tmp_path / "out")
+    assert [r.inner for r in made.rows] == [(), (3,)]
+    assert made.rows[0].identity != made.rows[1].identity
+    assert made.rows[0].linear_psnr != made.rows[1].linear_psnr
+    assert [(r.psnr, r.accuracy) for r in made.rows] == [(None, None), (None, None)]
+    drawn_only = characterizing.measured(
+        [replace(whole, networks=frozenset({"irn"}))], people, extractors.GRID, tmp_path
+    )
+    assert (drawn_only.rows[0].psnr is None, drawn_only.rows[0].accuracy is None) == (False, True)

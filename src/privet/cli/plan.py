@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from privet.cli import plan_runs
-from privet.cli.options import AnyVersion, Data, Device, Group, Json, Limit, Resize
+from privet.cli.options import AnyVersion, Data, Device, Group, Jobs, Json, Limit, Resize
 from privet.cli.root import PIPED, err
 from privet.errors import Infeasible, SpecError
 
@@ -78,13 +78,18 @@ def plan(
         typer.Option(help="share of the inner filters that is kept, at random; less is faster and harder to guess"),
     ] = 1.0,
     known: Annotated[
-        bool, typer.Option("--known", help="attack the choice as one who knows it would, too; takes a minute or more")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--known/--no-known",
+            help="attack the choice as one who knows it would, too; takes a minute [where few pictures name it]",
+        ),
+    ] = None,
     group: Group = None,
     resize: Resize = None,
     limit: Limit = None,
     seed: Annotated[int | None, typer.Option(help="of the client's random choices [secret]")] = None,
     device: Device = "cpu",
+    jobs: Jobs = 0,
     out: Annotated[
         Path, typer.Option(help="folder for tables.parquet, device.json, plan.json, edge.onnx and plan.html; resumes")
     ] = Path("privet-plan"),
@@ -110,7 +115,7 @@ def plan(
     question = find.Question(
         Source(data, target, resize=resize, group=group, limit=limit), limits, effort,
         None if pool is None else str(pool), tuple(source), public, None if profile is None else str(profile),
-        margin, switch, inner, strategy, known, seed, device,
+        margin, switch, inner, strategy, known, seed, device, jobs,
     )  # fmt: skip
     with Screen(err) as screen:
         try:
@@ -164,6 +169,6 @@ def command(question: object, out: Path) -> str:
         "--group": where.group, "--resize": where.resize, "--limit": where.limit, "--seed": question.seed,
         "--device": question.device if question.device != "cpu" else None, "--out": out,
     }  # fmt: skip
-    words += ["--known"] if question.known else []
+    words += [] if question.known is None else ["--known" if question.known else "--no-known"]
     words += [w for name in question.sources for w in ("--source", name)]
     return shlex.join(words + [str(w) for name, value in optional.items() if value is not None for w in (name, value)])

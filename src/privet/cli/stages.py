@@ -22,6 +22,8 @@ class Stages(Screen):
                 f"{len(planned.corpus.victim):,} victims, {len(planned.trials)} trials at {planned.study.setting.at}"
             )
             self.console.print(f"{key}: {counts}", highlight=False, style="dim")
+        for key, one in work.measurements.items():
+            self.console.print(f"{key}: {one.about}", highlight=False, style="dim")
         for key, why in work.absent.items():
             self.console.print(f"{key}: not run, {why}", highlight=False, style="yellow")
         missing = self.trials - self.before

@@ -11,16 +11,19 @@ others, where it was measured to rank as networks do."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from privet import metrics, run
+from privet import metrics, run, workers
 from privet.attack import View
 from privet.attacks.irn import Irn
 from privet.auditing import battery
@@ -33,13 +36,15 @@ from privet.planner.surrogate import Pairs
 from privet.planner.table import Row, Table
 from privet.pretrained.pool import Source
 from privet.setting import Report, file_of
-from privet.train import Effort, inputs, some
+from privet.train import Effort, inputs, one_thread, some
 
 FEWEST_HELD = 400  # public people of aux_val, of whom half choose the epoch and half are judged on
 LARGEST = 65504.0  # of a float16
 LEAST_SIDE = 4  # places by side below which a map is not characterized
 AT_ONCE = 256
 FILE = "tables.parquet"
+BOTH, NEITHER = frozenset({"irn", "icn"}), frozenset[str]()
+WORTH = 2e7  # pixels that networks are to see before other processes are started: they take seconds
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ GRIDS = {
     for grid in (
         Grid("quick", (1, 3, 4, 6), (2, 8, 32), 4, 1, 600, 6),
         Grid("standard", (1, 3, 4, 6), (2, 8, 32), 5, 5, 2000, 10),
-        Grid("full", None, PAPER_DEPTHS, 20, 20, None, 100, Irn(width=64, units=8)),
+        Grid("full", None, PAPER_DEPTHS, 20, 20, None, 100, Irn(width=64, units=8, transposed=True)),
     )
 }
 
@@ -116,6 +121,35 @@ class Public:
         return self.train, self.val, self.test
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An extractor to measure: some channels of a layer, with all inner filters or those of `kept` (layer -> filters);
+    which networks are trained for it: the surrogate alone speaks of the rest."""
+
+    source: Source
+    layer: int
+    channels: tuple[int, ...]
+    draw: int = 0
+    networks: frozenset[str] = BOTH
+    kept: Mapping[int, Sequence[int]] = field(default_factory=dict)
+
+    def head(self) -> nn.Sequential:
+        """The extractor itself, with sliced weights."""
+        kept = {layer: torch.tensor(filters) for layer, filters in self.kept.items()}
+        return self.source.chain.head(self.layer, torch.tensor(self.channels), kept)
+
+    def row(self, identity: str, pictures: int) -> Row:
+        """What the table says of it before anything was measured."""
+        name, inner = self.source.layers[self.layer - 1], tuple(len(f) for f in self.kept.values())
+        return Row(
+            identity, self.source.name, self.layer, name, len(self.channels), self.draw, self.channels, 0.0, 0.0,
+            inner=inner, pictures=pictures,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.source.name}, layer {self.layer}, {len(self.channels)} channels, draw {self.draw + 1}"
+
+
 def characterize(
     sources: Sequence[Source],
     corpus: Corpus,
@@ -124,41 +158,87 @@ def characterize(
     *,
     seed: int = 0,
     device: str = "cpu",
+    jobs: int = 1,
     report: Report = None,
 ) -> Table:
     """Measure every cell of the grid that is not in `out` yet; returns all that was asked for.
 
     Raises SpecError where a source has no layer that the grid names, DataError where the public people do not serve,
     RunError for the folder."""
-    public = Public.of(corpus, grid.pictures)
-    path = out / FILE
-    known = {row.identity: row for row in table.read(path).rows} if path.is_file() else {}
     asked = [
-        (source, m, depth, draw)
+        Asked(source, m, tuple(drawn(source, m, depth, draw, seed)), draw, BOTH if draw < grid.networks else NEITHER)
         for source in sources
         for m in layers(source, grid, corpus.shape)
         for depth in grid.depths
         if depth <= source.chain.channels(m)
         for draw in range(grid.draws)
     ]
-    wanted = []
-    for done, (source, m, depth, draw) in enumerate(asked):
-        channels = drawn(source, m, depth, draw, seed)
-        identity = _identity(source, m, channels, public, grid, seed, device, draw < grid.networks)
-        if identity not in known:
-            if report:
-                report(f"{source.name}, layer {m}, {depth} channels, draw {draw + 1}", done, len(asked))
-            head = source.chain.head(m, torch.tensor(channels)).to(device)
-            row = Row(
-                identity, source.name, m, source.layers[m - 1], depth, draw, tuple(channels), 0.0, 0.0,
-                pictures=len(public.train),
-            )  # fmt: skip
-            known[identity] = measure(row, head, public, grid, seed, device, networks=draw < grid.networks)
+    public = Public.of(corpus, grid.pictures)
+    return measured(asked, public, grid, out, seed=seed, device=device, jobs=jobs, report=report)
+
+
+def measured(
+    asked: Sequence[Asked], public: Public, grid: Grid, out: Path, *, seed: int = 0, device: str = "cpu", jobs: int = 1,
+    report: Report = None,
+) -> Table:  # fmt: skip
+    """A row for everything that is asked for: found in `out`, or measured and kept there, each as soon as it is known.
+
+    jobs: so many processes (0: one a core), where there is enough to do for them; rows are the same."""
+    path = out / FILE
+    known = {row.identity: row for row in table.read(path).rows} if path.is_file() else {}
+    names = [_identity(one, public, grid, seed, device) for one in asked]
+    missing = {name: one for name, one in zip(names, asked, strict=True) if name not in known}
+    done = len(asked) - len(missing)
+    if report:
+        report("characterizing", done, len(asked))
+    with contextlib.closing(_rows(missing, public, grid, seed, device, jobs)) as rows:
+        for row in rows:
+            known[row.identity] = row
             table.write(Table(tuple(known.values())), path)
-        wanted.append(known[identity])
+            done += 1
+            if report:
+                report(f"characterizing: {missing[row.identity]}", done, len(asked))
     if report:
         report("characterized", len(asked), len(asked))
-    return Table(tuple(wanted))
+    return Table(tuple(known[name] for name in names))
+
+
+def _rows(
+    missing: Mapping[str, Asked], public: Public, grid: Grid, seed: int, device: str, jobs: int
+) -> Generator[Row]:
+    """The rows, in whatever order they are ready."""
+    pixels = sum(bool(one.networks) for one in missing.values()) * grid.epochs * public.train.x.size
+    count = min(workers.wanted(jobs), len(missing)) if pixels >= WORTH and device == "cpu" else 1
+    if count <= 1:
+        for name, one in missing.items():
+            yield _measured(one.row(name, len(public.train)), one.head(), one.networks, public, grid, seed, device)
+        return
+    with workers.pool(count, _begin, public, grid, seed, device) as pool:
+        with workers.deaf():
+            waiting = [
+                pool.submit(_in_worker, one.row(name, len(public.train)), one.head(), one.networks)
+                for name, one in missing.items()
+            ]
+        for future in as_completed(waiting):
+            yield future.result()
+
+
+def _measured(
+    row: Row, head: nn.Module, networks: frozenset[str], public: Public, grid: Grid, seed: int, device: str
+) -> Row:
+    with one_thread():
+        return measure(row, head.to(device), public, grid, seed, device, networks=networks)
+
+
+_given: list[Any] = []
+
+
+def _begin(*given: Any) -> None:
+    _given[:] = given
+
+
+def _in_worker(row: Row, head: nn.Module, networks: frozenset[str]) -> Row:
+    return _measured(row, head, networks, *_given)
 
 
 def layers(source: Source, grid: Grid, shape: tuple[int, ...]) -> list[int]:
@@ -181,17 +261,21 @@ def drawn(source: Source, m: int, depth: int, draw: int, seed: int) -> list[int]
     return sorted(int(c) for c in generator.choice(source.chain.channels(m), depth, replace=False))
 
 
-def measure(row: Row, head: nn.Module, public: Public, grid: Grid, seed: int, device: str, *, networks: bool) -> Row:
-    """Fill a row in: the surrogates, and with `networks` what an ICN and an IRN reach that were trained for it."""
+def measure(
+    row: Row, head: nn.Module, public: Public, grid: Grid, seed: int, device: str, *, networks: frozenset[str] = BOTH
+) -> Row:
+    """Fill a row in: the surrogates, and what an IRN, an ICN or both reach that were trained for it."""
     started = time.monotonic()
     train, val, test = (pairs(head, part, device) for part in public.parts)
     row = replace(
         row, linear_psnr=surrogate.psnr(train, val, test), linear_accuracy=surrogate.accuracy(train, val, test)
     )
-    if networks:
+    if "irn" in networks:
         db = reconstruct(grid.irn, train, val, test, grid.effort, seed, device)
+        row = replace(row, psnr=float(db.mean()), spread=float(db.std()))
+    if "icn" in networks:
         correct = classify(train, val, test, public.classes, grid.effort, seed, device)
-        row = replace(row, psnr=float(db.mean()), spread=float(db.std()), accuracy=float(correct.mean()))
+        row = replace(row, accuracy=float(correct.mean()))
     return replace(row, seconds=time.monotonic() - started)
 
 
@@ -207,9 +291,14 @@ def reconstruct(
     irn: Irn, train: Pairs, val: Pairs, test: Pairs, effort: Effort, seed: int, device: str
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """PSNR in dB of each picture of test, redrawn by a reconstruction network that saw train."""
+    drawn_of = redrawn(irn, train, val, test, effort, seed, device)
+    return metrics.psnr(test.x.numpy(), drawn_of.numpy(), data_range=1.0)
+
+
+def redrawn(irn: Irn, train: Pairs, val: Pairs, test: Pairs, effort: Effort, seed: int, device: str) -> Tensor:
+    """The pictures of test as a reconstruction network draws them that saw train."""
     known = Material([view(train.z)], train.x, view(val.z), val.x, tuple(train.x.shape[1:]))
-    made = battery.run(irn, known, view(test.z), effort=effort, seed=seed, device=device)
-    return metrics.psnr(test.x.numpy(), made.victims.numpy(), data_range=1.0)
+    return battery.run(irn, known, view(test.z), effort=effort, seed=seed, device=device).victims
 
 
 def classify(
@@ -243,21 +332,22 @@ def _asked(part: Part, target: str) -> Part:
     return part.take(rows)
 
 
-def _identity(
-    source: Source, m: int, channels: Sequence[int], public: Public, grid: Grid, seed: int, device: str, networks: bool
-) -> str:
+def _identity(one: Asked, public: Public, grid: Grid, seed: int, device: str) -> str:
     code: list[Callable[..., object]] = [Grid, Irn, Icn, icn.network, surrogate.psnr, battery.run]
+    kept = {"kept": {str(k): list(v) for k, v in one.kept.items()}} if one.kept else {}
     return run.name_of(
         {
-            "source": [source.name, run.file_hash(Path(source.file))],
-            "layer": m,
-            "channels": list(channels),
-            "public": [public.digest, len(public.train)],
-            "epochs": grid.epochs if networks else 0,
-            "irn": repr(grid.irn) if networks else "",
+            "source": [one.source.name, run.file_hash(Path(one.source.file))],
+            "layer": one.layer,
+            "channels": list(one.channels),
+            "public": [public.digest, len(public.train), len(public.val), len(public.test)],
+            "epochs": grid.epochs if one.networks else 0,
+            "networks": sorted(one.networks),
+            "irn": repr(grid.irn) if one.networks else "",
             "seed": seed,
             "device": device,
             "code": [file_of(c) for c in code],
-        },
+        }
+        | kept,
         {},
     )

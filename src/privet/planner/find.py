@@ -37,6 +37,7 @@ Loading = Callable[[int, int], None] | None
 LABEL = "label"  # the column that image sets call their question, on the hub and elsewhere
 WRITTEN = ("plan.json", "edge.onnx", "plan.html")
 GUESSES = (1, 10, 100)  # pictures of an adversary's own
+MOST = 0.5  # of the channels, from which on an extractor counts as identified
 BESIDE = "weights"  # a folder of this name beside the data is its pool
 
 
@@ -60,9 +61,10 @@ class Question:
     switch: float | None = None
     inner: float = 1.0
     strategy: str = "paper"
-    known: bool = False
+    known: bool | None = None
     seed: int | None = None
     device: str = "cpu"
+    jobs: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
             inner=question.inner, strategy=question.strategy, seed=seed, device=question.device, report=report,
         )  # fmt: skip
         chosen = {source.name: source for source in sources}[made.source]
-        if question.known:
-            made = replace(made, known=known(head_of(made, chosen), corpus, seed=0, report=report))
         made = replace(made, anonymity=guessed(made, chosen, question, corpus, report))
+        if question.known or (question.known is None and identified(made.anonymity)):
+            made = replace(made, known=known(head_of(made, chosen), corpus, seed=0, report=report))
         write(made, chosen, corpus, question.where, out)
     return Found(made, table, device, corpus, refused, out)
 
@@ -164,7 +166,9 @@ def characterized(
                 f"the public set has samples of {list(public.shape)}, the private one of {list(corpus.shape)}; "
                 "give --resize"
             )
-    return characterizing.characterize(sources, public, grid, out, device=question.device, report=report)
+    return characterizing.characterize(
+        sources, public, grid, out, device=question.device, jobs=question.jobs, report=report
+    )
 
 
 def head_of(made: Plan, source: Source) -> torch.nn.Sequential:
@@ -190,6 +194,11 @@ def guessed(
     head = head_of(made, source)
     x = inputs(corpus.aux_train.x[: max(GUESSES)])
     return tuple(anonymity(head, made.source, made.layer, made.channels, x, known, GUESSES))
+
+
+def identified(found: Sequence[Anonymity]) -> bool:
+    """Whether an adversary's own pictures name the network, the layer and most of its channels."""
+    return any(one.named and one.rate >= MOST for one in found)
 
 
 def write(made: Plan, source: Source, corpus: Corpus, where: Where, out: Path) -> None:

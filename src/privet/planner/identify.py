@@ -45,33 +45,66 @@ class Anonymity:
     correlation: float
 
 
-def identify(x: Tensor, z: Tensor, pool: Sequence[Source]) -> Guess | None:
-    """The best guess from pictures x [N, C, H, W] and what was released of them, z [N, D', H', W']; None where no layer
-    of the pool has maps of this size."""
-    flat = _columns(z)
-    best: Guess | None = None
-    for source in pool:
-        for m, maps in _maps(source, x, tuple(z.shape[2:])):
-            agreement = (flat.T @ _columns(maps)).abs()  # [D', C]
+@dataclass(frozen=True)
+class Lookup:
+    """Every map of one size that the networks of a pool make of an adversary's own pictures, as (source, layer, maps):
+    made once, asked of many extractors."""
+
+    maps: Sequence[tuple[Source, int, Tensor]]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, pool: Sequence[Source], x: Tensor, size: tuple[int, ...]) -> Lookup:
+        """The maps of pictures x [N, C, H, W] that have this size."""
+        found: list[tuple[Source, int, Tensor]] = []
+        for source in pool:
+            made: dict[int, list[Tensor]] = {}
+            for rows in torch.split(x, AT_ONCE):
+                value = source.chain.entered(rows)
+                for m, layer in enumerate(source.chain.layers, start=1):
+                    value = layer(value)
+                    if tuple(value.shape[2:]) == size:
+                        made.setdefault(m, []).append(value)
+            found += [(source, m, torch.cat(parts)) for m, parts in made.items()]
+        return cls(found)
+
+    def guess(self, z: Tensor) -> Guess | None:
+        """The best guess from what was released of the first pictures, z [N, D', H', W']; None where no layer has maps
+        of this size."""
+        flat = _columns(z)
+        best: Guess | None = None
+        for source, m, maps in self.maps:
+            agreement = (flat.T @ _columns(maps[: len(z)])).abs()  # [D', C]
             strength, channels = agreement.max(1)
             score = float(strength.mean())
             if best is None or score > best.correlation + 1e-6:
                 best = Guess(source.name, m, tuple(channels.tolist()), score)
-    return best
+        return best
+
+
+def identify(x: Tensor, z: Tensor, pool: Sequence[Source]) -> Guess | None:
+    """The best guess from pictures x [N, C, H, W] and what was released of them, z [N, D', H', W']; None where no layer
+    of the pool has maps of this size."""
+    return Lookup.of(pool, x, tuple(z.shape[2:])).guess(z)
 
 
 def anonymity(
     head: torch.nn.Module, source: str, layer: int, channels: Sequence[int], x: Tensor, pool: Sequence[Source],
-    counts: Sequence[int] = (1, 10, 100, 1000),
+    counts: Sequence[int] = (1, 10, 100, 1000), lookup: Lookup | None = None,
 ) -> list[Anonymity]:  # fmt: skip
     """How many of an adversary's own pictures x it takes to know the extractor `head`, which releases these channels of
-    this layer. Pools give back what they get, so the layer in front of one counts as the same."""
+    this layer. Pools give back what they get, so the layer in front of one counts as the same. `lookup`: the maps of
+    those pictures, where they were made before."""
     right = next(one for one in pool if one.name == source)
+    counts = [n for n in counts if n <= len(x)]
+    if not counts:
+        return []
+    with torch.no_grad():
+        z = torch.cat([head(rows) for rows in torch.split(x[: max(counts)], AT_ONCE)]).half().float()
+    lookup = lookup or Lookup.of(pool, x[: max(counts)], tuple(z.shape[2:]))
     found = []
-    for count in [n for n in counts if n <= len(x)]:
-        with torch.no_grad():
-            z = torch.cat([head(rows) for rows in torch.split(x[:count], AT_ONCE)]).half().float()
-        guess = identify(x[:count], z, pool)
+    for count in counts:
+        guess = lookup.guess(z[:count])
         named = (
             guess is not None
             and guess.source == source
@@ -80,19 +113,6 @@ def anonymity(
         same = np.mean([a == b for a, b in zip(guess.channels, channels, strict=True)]) if guess and named else 0.0
         found.append(Anonymity(count, named, float(same), guess.correlation if guess else 0.0))
     return found
-
-
-@torch.no_grad()
-def _maps(source: Source, x: Tensor, size: tuple[int, ...]) -> list[tuple[int, Tensor]]:
-    """The maps of all layers that have this size."""
-    made: dict[int, list[Tensor]] = {}
-    for rows in torch.split(x, AT_ONCE):
-        value = source.chain.entered(rows)
-        for m, layer in enumerate(source.chain.layers, start=1):
-            value = layer(value)
-            if tuple(value.shape[2:]) == size:
-                made.setdefault(m, []).append(value)
-    return [(m, torch.cat(parts)) for m, parts in made.items()]
 
 
 def _columns(maps: Tensor) -> Tensor:

@@ -84,6 +84,11 @@ def cautions(found: Found) -> list[str]:
             f"Networks were trained for {measured} of {len(found.table.rows)} rows; of the rest the linear decoder "
             f"alone {spoke} (rank correlation {agreement:.2f}, {AGREES} asked)."
         )
+    if plan.limits.psnr is not None and plan.known and plan.known.aware.mean > plan.limits.psnr:
+        said.append(
+            f"The limit of {plan.limits.psnr:g} dB is NOT kept against whoever knows the network: "
+            f"{plan.known.aware.mean:.1f} dB. Take a lower limit, or fewer inner filters (--inner)."
+        )
     if plan.limits.psnr is not None and plan.verified.owner.high > plan.limits.psnr:
         said.append("The upper end of the interval is beyond the limit: more private pictures would settle it.")
     if plan.limits.psnr is not None and plan.verified.victims.mean > plan.limits.psnr:

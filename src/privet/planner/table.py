@@ -33,7 +33,8 @@ ROUNDS = 200  # of alternating projections; the tables are small
 class Row:
     """One set of channels of one layer. `psnr` (dB) and `accuracy` are those of networks, None where none was trained;
     `linear_psnr` and `linear_accuracy` those of the closed-form surrogate, a decoder and a classifier of its own.
-    `spread` is the deviation of the network's PSNR over pictures. `identity` names everything the row depends on."""
+    `spread` is the deviation of the network's PSNR over pictures, `inner` how many filters of each inner layer were
+    kept (empty: all). `identity` names everything the row depends on."""
 
     identity: str
     source: str
@@ -49,6 +50,7 @@ class Row:
     spread: float | None = None
     pictures: int = 0
     seconds: float = 0.0
+    inner: tuple[int, ...] = ()
 
     @property
     def loss(self) -> float | None:
@@ -177,8 +179,8 @@ def monotone(grid: Array, weight: Array) -> Array:
 def read(path: Path) -> Table:
     """RunError where the file is no table of a characterization."""
     try:
-        rows = pq.read_table(path).to_pylist()
-        return Table(tuple(Row(**{**row, "channels": tuple(row["channels"])}) for row in rows))
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return Table(tuple(Row(**{k: _given(v) for k, v in row.items()}) for row in rows))
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as problem:
         raise RunError(f"{path} is no table of a characterization ({problem}); delete it, or give another") from problem
 
@@ -204,8 +206,12 @@ TYPES = {
     "identity": pa.string(), "source": pa.string(), "layer": pa.int64(), "name": pa.string(), "depth": pa.int64(),
     "draw": pa.int64(), "channels": pa.list_(pa.int64()), "linear_psnr": pa.float64(), "linear_accuracy": pa.float64(),
     "psnr": pa.float64(), "accuracy": pa.float64(), "spread": pa.float64(), "pictures": pa.int64(),
-    "seconds": pa.float64(),
+    "seconds": pa.float64(), "inner": pa.list_(pa.int64()),
 }  # fmt: skip
+
+
+def _given(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from privet.recipes.claims import Recipe
 
-FRAME = {"claims", "commitment", "curves", "evidence", "frontier", "page", "reading", "reproduce"}  # files of no paper
+FRAME = {"claims", "commitment", "curves", "evidence", "frontier", "measurement", "page", "reading", "reproduce"}
 
 
 def names() -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 A recipe is a file (or a folder) of this folder, named as the paper's method, with
 
     PAPER = Paper("Title", "Samragh et al. 2021", "2104.11413")
-    def studies(grid: Grid, where: Where) -> dict[str, Study]: ...  # keys such as "utkface/flatten": data set / cut
+    def studies(grid: Grid, where: Where) -> dict[str, Study | Measurement]: ...  # keys such as "utkface/flatten"
     CLAIMS = (Claim("3d", statement, "Figure 5", reported, criterion, (Part(statement, measure, needs), ...)), ...)
     FIGURES = (Figure("5", title, draw, needs), ...)
 
@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 from privet.auditing.estimate import Estimate
 from privet.errors import PrivetError, SpecError, unknown
 from privet.recipes.evidence import PUBLISHED, Attacker, Evidence
+from privet.recipes.measurement import Measurement
 from privet.report.chart import Chart
 from privet.schedule import Source, Study
 from privet.setting import Setting
@@ -50,7 +51,7 @@ class Paper:
 @dataclass(frozen=True)
 class Part:
     """One testable sentence. `measure` gives the estimated margin, positive exactly where the sentence is true; `needs`
-    are the keys of the studies that it reads; `tell` says the measured numbers themselves."""
+    are the keys of the studies and measurements that it reads; `tell` says the measured numbers themselves."""
 
     statement: str
     measure: Measure
@@ -129,10 +130,10 @@ class Where:
         """A study of this recipe: its own people, network, cut and defenses, the seeds of the grid."""
         return Study(source, setting, tuple(defenses), grid.seeds, self.out, self.jobs, any_version=self.any_version)
 
-    def lacks(self, study: Study) -> str | None:
+    def lacks(self, study: Study | Measurement) -> str | None:
         """Why a study cannot be run here, or None: its data set is not in the folder."""
-        data = study.source.data
-        if data == "digits" or data.startswith("hub:"):
+        data = study.data if isinstance(study, Measurement) else study.source.data
+        if data in ("digits", "") or data.startswith("hub:"):
             return None
         if self.data is None:
             return f"needs the data set {data}; give --data DIR, a folder that holds it"
@@ -151,7 +152,7 @@ class Recipe:
     paper: Paper
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...]
-    studies: Callable[[Grid, Where], dict[str, Study]]
+    studies: Callable[[Grid, Where], Mapping[str, Study | Measurement]]
     file: Path
     published: tuple[str, ...] = PUBLISHED
 
@@ -256,12 +257,12 @@ def verdict(outcomes: Sequence[Outcome]) -> Verdict:
 
 def judge(recipe: Recipe, evidence: Evidence, only: Sequence[str] = ()) -> list[Judgement]:
     """Every claim (or the chosen ones) on this evidence, in the recipe's order."""
-    grid = {*evidence.studies, *evidence.absent}
+    grid = {*evidence.keys, *evidence.absent}
     judged = []
     for claim in recipe.chosen(only):
         outcomes = {a: tuple(_outcome(part, evidence, a, grid) for part in claim.parts) for a in ATTACKERS}
-        read = [key for key in claim.needs if key in evidence.studies]
-        named = [evidence.data(k) if k in evidence.studies else k.split("/")[0] for k in claim.needs if k in grid]
+        read = [key for key in claim.needs if key in evidence.keys]
+        named = [evidence.data(k) if k in read else k.split("/")[0] for k in claim.needs if k in grid]
         seeds = sorted(set.intersection(*(set(evidence.seeds(key)) for key in read))) if read else []
         judged.append(Judgement(recipe.name, claim, outcomes, tuple(dict.fromkeys(named)), tuple(seeds)))
     return judged
@@ -273,7 +274,7 @@ def _outcome(part: Part, evidence: Evidence, attacker: Attacker, grid: set[str])
         return Outcome(part, None, f"{', '.join(outside)} is not in this grid", outside=True)
     try:
         for key in part.needs:
-            evidence.runs(key)
+            evidence.check(key)
         margin = part.measure(evidence, attacker)
         return Outcome(part, margin, told=part.tell(evidence, attacker) if part.tell else "")
     except PrivetError as missing:  # an arm that is not there, or a statistic that is not defined

@@ -15,6 +15,7 @@ from privet.errors import RunError
 from privet.recipes.claims import Claim, Grid, Recipe
 
 FILE, CODE, GRID = "claims.json", "code", "grid"
+MEASURED = "measured"  # the folder of what measurements keep
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def commit(out: Path, recipe: Recipe, grid: Grid) -> tuple[Change, ...]:
     before = _read(path)
     if before is not None and before["paper"] != recipe.name:
         raise RunError(f"{out} holds the claims of {before['paper']}; choose another --out for {recipe.name}")
-    if before is None or not any((out / "runs").glob("*/run.json")):
+    begun = any((out / "runs").glob("*/run.json")) or any((out / MEASURED).glob("*"))
+    if before is None or not begun:
         run.write_text(path, json.dumps(present | {"later": []}, indent=1, ensure_ascii=False))
         return ()
     versions = [before, *before["later"]]
@@ -62,7 +64,7 @@ def commit(out: Path, recipe: Recipe, grid: Grid) -> tuple[Change, ...]:
 
 def _content(recipe: Recipe, grid: Grid) -> dict[str, Any]:
     frame = Path(__file__).parent
-    code = {f"frame/{name}": frame / name for name in ("claims.py", "curves.py", "evidence.py")}
+    code = {f"frame/{name}": frame / name for name in ("claims.py", "curves.py", "evidence.py", "measurement.py")}
     code |= {f"auditing/{name}": frame.parent / "auditing" / name for name in ("estimate.py", "tables.py")}
     code |= {file.name: file for file in (sorted(recipe.file.parent.glob("*.py")) if recipe.whole else [recipe.file])}
     return {

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from privet.auditing.estimate import Estimate, estimate
 from privet.auditing.tables import TARGET
 from privet.errors import RunError, unknown
+from privet.recipes.measurement import Finding
 from privet.report.runs import RATES, Cell, Runs
 
 Floats = npt.NDArray[np.float64]
@@ -52,23 +53,38 @@ class Arm:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The finished studies of a recipe by key, and why others are absent. Whatever is not there raises RunError, so
-    that no claim is judged on less than it names.
+    """The finished studies and measurements of a recipe by key, and why others are absent. Whatever is not there raises
+    RunError, so that no claim is judged on less than it names.
 
     published: the attacks that stand for the paper's adversary; of each defense the first that there is counts.
     """
 
     studies: Mapping[str, Runs]
+    findings: Mapping[str, Finding] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     published: tuple[str, ...] = PUBLISHED
 
-    def runs(self, key: str) -> Runs:
-        """The runs of a study; RunError with the reason where there are none."""
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All that is there."""
+        return (*self.studies, *self.findings)
+
+    def check(self, key: str) -> None:
+        """RunError with the reason where a study or a measurement is not there."""
         if key in self.absent:
             raise RunError(f"{key}: {self.absent[key]}")
-        if key not in self.studies:
-            raise RunError(unknown("study of this grid", key, self.studies))
+        if key not in self.keys:
+            raise RunError(unknown("study of this grid", key, self.keys))
+
+    def runs(self, key: str) -> Runs:
+        """The runs of a study; RunError with the reason where there are none."""
+        self.check(key)
         return self.studies[key]
+
+    def found(self, key: str) -> Any:
+        """The value of a measurement; RunError with the reason where there is none."""
+        self.check(key)
+        return self.findings[key].value
 
     def utility(self, key: str, defense: str) -> Arm:
         """Accuracy of the target on the victims."""
@@ -116,12 +132,16 @@ class Evidence:
         return found
 
     def seeds(self, key: str) -> tuple[int, ...]:
-        """The seeds of a study that every one of its defenses has finished."""
+        """The seeds of a study that every one of its defenses has finished, or those of a measurement."""
+        if key in self.findings:
+            return self.findings[key].seeds
         runs = self.runs(key)
         return tuple(s for s in runs.seeds if all((d, s) in runs.runs for d in runs.plan["defenses"]))
 
     def data(self, key: str) -> str:
-        """The name of the data set of a study."""
+        """The name of the data set of a study or a measurement."""
+        if key in self.findings:
+            return self.findings[key].data
         return str(self.runs(key).plan["data"]["name"])
 
     def _lacking(self, key: str, defense: str) -> RunError:

@@ -58,6 +58,7 @@ def render(done: Reproduction) -> str:
         committed=_committed(done),
         changes=[str(c) for c in done.changes],
         studies=[_study(done, key) for key in studies],
+        findings=[{"key": k, "data": f.data, "facts": f.facts} for k, f in done.evidence.findings.items()],
         absent=list(done.evidence.absent.items()),
         notes=list(dict.fromkeys(n for r in studies.values() for n in r.plan["data"].get("notes", ()))),
         commands=[("The same again; finished trials are found, not computed:", done.command)],
@@ -114,13 +115,15 @@ def margin(found: Estimate | None) -> tuple[str, str]:
 
 def _facts(done: Reproduction) -> list[tuple[str, str]]:
     trials = {r.folder for runs in done.evidence.studies.values() for r in runs.runs.values()}
-    names = dict.fromkeys(done.evidence.data(key) for key in done.evidence.studies)
+    names = dict.fromkeys(done.evidence.data(key) for key in done.evidence.keys)
+    counted = [(len(trials), "trial"), (len(done.evidence.findings), "measurement")]
+    told = " and ".join(f"{n} {what}{'s' if n > 1 else ''}" for n, what in counted if n)
     return [
         ("Paper", str(done.recipe.paper)),
         ("Grid", done.grid.name + (", as published" if done.grid.as_published else "")),
-        ("Data", ", ".join(names) or DASH),
+        ("Data", ", ".join(n for n in names if n) or DASH),
         ("Seeds", str(done.grid.seeds)),
-        ("Trials", f"{len(trials)} in {done.seconds / 60:.0f} min of computing" if trials else "none"),
+        ("Computed", f"{told} in {done.seconds / 60:.0f} min" if told else "nothing"),
     ]
 
 
@@ -197,7 +200,7 @@ def _panels(done: Reproduction, figure: Figure) -> Iterator[Panel]:
     for attacker, said in ((a, SAID[a]) for a in ATTACKERS):
         try:
             for key in figure.needs:
-                done.evidence.runs(key)
+                done.evidence.check(key)
             drawing = figure.draw(done.evidence, attacker)
         except PrivetError:  # the card says what is missing
             continue

@@ -5,39 +5,44 @@ stopped."""
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from privet import schedule, study
+from privet import run, schedule, study, workers
 from privet.data.corpus import Corpus
 from privet.errors import SpecError
 from privet.experiment import REFERENCE
 from privet.recipes.claims import Grid, Judgement, Recipe, Where, judge
-from privet.recipes.commitment import Change, commit
+from privet.recipes.commitment import MEASURED, Change, commit
 from privet.recipes.evidence import PUBLISHED, Evidence
+from privet.recipes.measurement import Finding, Measurement
 from privet.schedule import Schedule, Source, Study
-from privet.setting import Setting
+from privet.setting import Report, Setting
 from privet.study import Event, Listener
 
 Loading = Callable[[int, int], None]
+UNFINISHED = "not finished when the run was stopped; run the same command again to finish it"
 SHORT = 40.0  # seconds of a study that are not worth processes of their own
 
 
 @dataclass(frozen=True)
 class Work:
-    """What will be run: the studies by key, why others are not, and about how many seconds it takes."""
+    """What will be run: the studies and measurements by key, why others are not, and about how many seconds it
+    takes."""
 
     studies: Mapping[str, Schedule]
+    measurements: Mapping[str, Measurement]
     absent: Mapping[str, str]
     seconds: float
 
     @property
     def trials(self) -> int:
-        """All trials, each once."""
-        return len(self._names())
+        """All trials, each once, and measurements."""
+        return len(self._names()) + len(self.measurements)
 
     @property
     def finished(self) -> int:
@@ -70,23 +75,30 @@ def plan(recipe: Recipe, grid: Grid, where: Where, only: Sequence[str] = (), loa
     SpecError where none of them can be run here, with what is missing."""
     if where.data is not None and not where.data.is_dir():
         raise SpecError(f"there is no folder {where.data}; give --data DIR, a folder that holds the named sets")
-    needed = {key for claim in recipe.chosen(only) for key in claim.needs}
-    needed |= {key for figure in recipe.figures if figure.id in only for key in figure.needs}
+    chosen = recipe.chosen(only)
+    shown = {*only, *(name for claim in chosen for name in claim.figures)}
+    needed = {key for claim in chosen for key in claim.needs}
+    needed |= {key for figure in recipe.figures if figure.id in shown for key in figure.needs}
     asked = {key: s for key, s in recipe.studies(grid, where).items() if key in needed}
     absent = {key: why for key, s in asked.items() if (why := where.lacks(s))}
     if len(absent) == len(asked):
         reasons = "; ".join(dict.fromkeys(absent.values())) or "none of these claims belongs to it"
         raise SpecError(f"nothing of {recipe.name} can be run with --effort {grid.name}: {reasons}")
     corpora: dict[Source, Corpus] = {}
-    planned = {}
+    planned, measurements = {}, {}
     for key, one in asked.items():
-        if key not in absent:
+        if key in absent:
+            continue
+        if isinstance(one, Measurement):
+            measurements[key] = one
+        else:
             if one.source not in corpora:
                 corpora[one.source] = one.source.load(loading)
             named = _named(one, key, where)
             setting = schedule.with_defaults(named.setting, corpora[one.source])
             planned[key] = schedule.draw_up(replace(named, setting=setting), corpora[one.source])
-    return Work(planned, absent, _seconds(planned))
+    seconds = _seconds(planned) + sum(one.seconds for one in measurements.values()) / workers.wanted(where.jobs)
+    return Work(planned, measurements, absent, seconds)
 
 
 def study_name(key: str) -> str:
@@ -144,18 +156,21 @@ def reproduce(
         announce(work)
     changes = commit(where.out, recipe, grid)
     started = time.monotonic()
-    absent, stopped = dict(work.absent), False
+    stopped = False
     for key, planned in work.studies.items():
         left = None if max_minutes is None else max_minutes - (time.monotonic() - started) / 60
         if stopped or (left is not None and left <= 0):
             stopped = True
         else:
             stopped = not study.perform(_due(planned, left), _labelled(listen, key))
-    evidence = gather(work.studies, absent, recipe.published)
+    end = math.inf if max_minutes is None else started + 60 * max_minutes
+    findings = {} if stopped else measure(work.measurements, where.out, end, listen)
+    absent = dict(work.absent) | {key: UNFINISHED for key in work.measurements if key not in findings}
+    evidence = replace(gather(work.studies, absent, recipe.published), findings=findings)
     judged = tuple(judge(recipe, evidence, only))
     seconds = sum(
         r.record["seconds"] for r in {r.folder: r for k in evidence.studies.values() for r in k.runs.values()}.values()
-    )
+    ) + sum(found.seconds for found in findings.values())
     return Reproduction(
         recipe, grid, where, evidence, judged, changes, command(recipe, grid, where, only), tuple(only), seconds
     )
@@ -171,8 +186,41 @@ def gather(
         if begun and any(defense == REFERENCE for defense, _ in _there(planned)):
             found[key] = study.runs(planned.study.plan, any_version=planned.study.any_version)
         else:
-            missing[key] = "not finished when the run was stopped; run the same command again to finish it"
-    return Evidence(found, missing, published)
+            missing[key] = UNFINISHED
+    return Evidence(found, {}, missing, published)
+
+
+def measure(
+    measurements: Mapping[str, Measurement], out: Path, end: float, listen: Listener | None = None
+) -> dict[str, Finding]:
+    """Perform measurements in their order until `end` (of the monotonic clock) or Ctrl-C; what is finished."""
+    found: dict[str, Finding] = {}
+    if not measurements:
+        return found
+    run.ensure(out / MEASURED)
+    with run.locked(out):
+        for key, one in measurements.items():
+            try:
+                found[key] = one.perform(_told(key, end, listen))
+            except KeyboardInterrupt:
+                if listen:
+                    listen(Event("study", "stopped", ended=True))
+                break
+            if listen:
+                listen(Event(key, "done", ended=True))
+    return found
+
+
+def _told(key: str, end: float, listen: Listener | None) -> Report:
+    """Tell of progress, and stop where the time is over."""
+
+    def report(text: str, done: int, total: int) -> None:
+        if time.monotonic() > end:
+            raise KeyboardInterrupt
+        if listen:
+            listen(Event(key, text, done, total))
+
+    return report
 
 
 def _due(planned: Schedule, minutes: float | None) -> Schedule:

@@ -1,0 +1,454 @@
+"""What is measured, on which people, how thoroughly."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from privet import run
+from privet.attacks.irn import Irn
+from privet.data.corpus import Corpus, Part
+from privet.planner import find
+from privet.planner.characterize import BOTH, Asked, Grid, Public, drawn, layers, measured
+from privet.planner.choosing import Limits
+from privet.planner.fisher import Moments
+from privet.planner.identify import Lookup, anonymity
+from privet.planner.known import known as white_box
+from privet.planner.pruning import POOLED, survivors
+from privet.planner.table import Table
+from privet.pretrained import pool
+from privet.pretrained.pool import Source
+from privet.recipes import claims
+from privet.recipes.claims import Where
+from privet.recipes.commitment import MEASURED
+from privet.recipes.measurement import Finding, Measurement, remembered
+from privet.recipes.privynet import costs, panels
+from privet.schedule import Source as People
+from privet.setting import Report, file_of
+from privet.train import inputs, one_thread
+
+IRN, ICN = frozenset({"irn"}), frozenset({"icn"})
+SEED = 1
+BATCH = 128  # people of a mini-batch of Fisher's criterion
+SHARES = ((1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.5, 1.0, 1.0), (0.25, 1.0, 1.0), (0.5, 0.5, 1.0), (0.5, 0.5, 0.5))
+GUESSES = (1, 10, 100, 1000)  # pictures of an adversary's own
+HALF = 0.5  # of the inner filters
+GUESSED = 8  # draws of channels whose network is guessed: it takes no time
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the paper's grid is run. `pictures` and `epochs` are those of every network but where `named` (for
+    the accuracy of single channels) and `samples` say otherwise; `redrawn` channels of a layer are given to
+    reconstruction networks one by one (None: all); the rest are numbers of random draws."""
+
+    data: str
+    target: str
+    other: str
+    layers: tuple[int, ...] | None
+    depths: tuple[int, ...]
+    depth: int
+    draws: int
+    pictures: int | None
+    epochs: int
+    named: tuple[int | None, int]
+    redrawn: int | None
+    samples: tuple[int, ...]
+    batches: tuple[int, ...]
+    settings: int
+    widths: int
+    irn: Irn = Irn()  # noqa: RUF009
+
+    def grid(self, name: str, pictures: int | None = -1, epochs: int = 0, irn: Irn | None = None) -> Grid:
+        """The planner's grid of this size."""
+        count = self.pictures if pictures == -1 else pictures
+        return Grid(
+            name, self.layers, self.depths, self.draws, self.draws, count, epochs or self.epochs, irn or self.irn
+        )
+
+
+PAPER_IRN = Irn(width=64, units=8, transposed=True)
+BATCHES = (2, 5, 10, 20, 30, 40, 50)
+SIZES = {
+    "quick": Size("digits", "digit", "", None, (1, 2, 4, 8), 4, 2, 400, 6, (400, 10), 8, (50, 100, 200, 400), (1, 2, 4),
+                  4, 2, Irn(16, 1)),
+    "standard": Size("cifar10", "label", "utkface", (1, 3, 4, 6), (2, 8, 32), 8, 3, 600, 6, (2000, 8), 32,
+                     (125, 250, 500, 1000, 2000, 4000), BATCHES, 8, 4),
+    "full": Size("cifar10", "label", "utkface", None, (2, 4, 8, 16, 32, 64, 128), 8, 20, None, 100, (None, 100), None,
+                 (500, 1000, 2000, 4000, 11000), BATCHES, 20, 10, PAPER_IRN),
+}  # fmt: skip
+OTHER_TARGET, OTHER_SIDE = "gender", "32"
+
+
+@dataclass(frozen=True)
+class Width:
+    """Extractors with these shares of the filters of each inner layer: what networks make of them, what one of them
+    costs, and the rate of channels that ten pictures name, for each draw."""
+
+    shares: tuple[float, ...]
+    table: Table
+    macs: int
+    ms: float
+    rates: list[float]
+
+
+class Bench:
+    """A data set with its pretrained network, both opened when they are first asked for."""
+
+    def __init__(self, size: Size, data: str, target: str, where: Where, resize: str | None = None) -> None:
+        self.size, self.where = size, where
+        self.people = People(where.place(data), target, resize=resize)
+        self.out = Path(where.out) / MEASURED
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return find.people(self.people)
+
+    @cached_property
+    def source(self) -> Source:
+        run.ensure(self.out)
+        question = find.Question(self.people, Limits(psnr=1.0), device=self.where.device)
+        return find.networks(question, self.corpus, self.out)[0][0]
+
+    @cached_property
+    def pool(self) -> list[Source]:
+        """All networks that an adversary has who takes part in the game: the source and its neighbours."""
+        folder = Path(self.source.file).parent
+        if self.source.name.startswith("own "):
+            return [self.source]
+        others = [name for name in pool.names(folder) if name != self.source.name]
+        return [self.source, *(pool.load(folder, name, self.corpus.shape) for name in others)]
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers of the grid."""
+        return layers(self.source, self.size.grid(""), self.corpus.shape)
+
+    @property
+    def deep(self) -> int:
+        """The deepest layer: the paper's pool2."""
+        return self.layers[-1]
+
+    @property
+    def middle(self) -> int:
+        """The layer of the grid before it: the paper's conv2_1."""
+        return self.layers[-2]
+
+    @property
+    def depth(self) -> int:
+        """The number of channels of experiments that keep it fixed."""
+        return min(self.size.depth, self.source.chain.channels(self.deep) // 4)
+
+    def public(self, pictures: int | None) -> Public:
+        """So many public pictures (None: all)."""
+        return Public.of(self.corpus, pictures)
+
+    def table(self, asked: Sequence[Asked], public: Public, grid: Grid, report: Report) -> Table:
+        """Rows of the recipe, kept in its folder."""
+        where = self.where
+        return measured(asked, public, grid, self.out, seed=SEED, device=where.device, jobs=where.jobs, report=report)
+
+    def random(self, draws: int, networks: frozenset[str] = BOTH, depth: int = 0, layer: int = 0) -> list[Asked]:
+        """So many random sets of channels of one layer."""
+        m, count = layer or self.deep, depth or self.depth
+        return [
+            Asked(self.source, m, tuple(drawn(self.source, m, count, draw, SEED)), draw, networks)
+            for draw in range(draws)
+        ]
+
+    def found(self, value: object, tables: Sequence[Table], facts: str, seeds: int = 1) -> Finding:
+        """What was measured on this set."""
+        seconds = sum(row.seconds for table in tables for row in table.rows)
+        return Finding(self.corpus.name, value, tuple(range(1, seeds + 1)), seconds, facts)
+
+    def grid(self, report: Report) -> Finding:
+        """Figures 3 and 5: layers, depths and draws."""
+        size = self.size
+        asked = [
+            one
+            for m in self.layers
+            for depth in size.depths
+            if depth <= self.source.chain.channels(m)
+            for one in self.random(size.draws, depth=depth, layer=m)
+        ]
+        public = self.public(size.pictures)
+        table = self.table(asked, public, size.grid("grid"), report)
+        return self.found(table, [table], f"{len(table.rows)} extractors; {_counted(public)}", size.draws)
+
+    def single(self, report: Report) -> Finding:
+        """Figure 4: every channel alone, of the middle and the deepest layer: {layer: (redrawn, named)}."""
+        size, made = self.size, dict[int, tuple[Table, Table]]()
+        public = self.public(size.named[0])
+        for m in (self.middle, self.deep):
+            channels = np.arange(self.source.chain.channels(m))
+            some = np.random.default_rng([SEED, m]).permutation(channels)[: size.redrawn]
+            named = channels if m == self.deep else some
+            alone = [Asked(self.source, m, (int(c),), int(c), IRN) for c in np.sort(some)]
+            redrawn = self.table(alone, self.public(size.pictures), size.grid("single"), report)
+            alone = [Asked(self.source, m, (int(c),), int(c), ICN) for c in np.sort(named)]
+            grid = size.grid("single", size.named[0], size.named[1])
+            made[m] = redrawn, self.table(alone, public, grid, report)
+        tables = [table for both in made.values() for table in both]
+        told = " and ".join(
+            f"{len(b.rows)} channels of layer {m} ({len(a.rows)} redrawn)" for m, (a, b) in made.items()
+        )
+        return self.found(made, tables, f"{told}; {_counted(public)} for the accuracy")
+
+    def samples(self, report: Report) -> Finding:
+        """Figure 7a: the same extractors against ever more public pictures: {pictures: table}."""
+        counts = [n for n in self.size.samples if n <= len(self.corpus.aux_train)]
+        most = self.public(max(counts))
+        made = {}
+        for n in counts:
+            public = replace(most, train=most.train.take(np.arange(n)))
+            epochs = max(self.size.epochs, round(self.size.epochs * max(counts) / n / 4))
+            grid = self.size.grid("samples", n, epochs)
+            made[n] = self.table(self.random(2, IRN), public, grid, report)
+        return self.found(made, list(made.values()), f"two extractors, {min(counts):,} to {max(counts):,} pictures", 2)
+
+    def halves(self, report: Report) -> Finding:
+        """Figure 7b: the same extractors on pictures of either half of the classes."""
+        size = self.size
+        public = self.public(None if size.pictures is None else 2 * size.pictures)
+        asked = [
+            one
+            for m in dict.fromkeys((self.layers[0], self.middle, self.deep))
+            for depth in size.depths
+            if depth <= self.source.chain.channels(m)
+            for one in self.random(1, IRN, depth, m)
+        ]
+        tables = [self.table(asked, half, size.grid("halves"), report) for half in _halves(public)]
+        return self.found(tables, tables, f"{len(asked)} extractors on either half of {public.classes} classes")
+
+    def fisher(self, report: Report) -> Finding:
+        """Figures 11 and 12: Fisher's criterion on ever more private people: {mini-batches: J [C]}."""
+        head = self.source.chain.head(self.deep).to(self.where.device)
+        most = max(b for b in self.size.batches if b * BATCH <= max(BATCH, len(self.corpus.task_train)))
+        rows = np.random.default_rng(SEED).permutation(len(self.corpus.task_train))[: most * BATCH]
+        moments, made = Moments(self.corpus.n_classes(self.corpus.target)), {}
+        with torch.no_grad():
+            for number, chunk in enumerate(np.split(rows, range(BATCH, len(rows), BATCH)), start=1):
+                part = self.corpus.task_train.take(chunk)
+                z = head(inputs(part.x).to(self.where.device))
+                if z.dim() == 4 and min(z.shape[2:]) > POOLED:
+                    z = torch.nn.functional.adaptive_avg_pool2d(z, POOLED)
+                moments.add(z, torch.from_numpy(part.y))
+                if number in self.size.batches:
+                    made[number] = moments.criterion()[0].cpu().numpy()
+                if report:
+                    report("Fisher's criterion", number, most)
+        return self.found(made, [], f"layer {self.deep}, mini-batches of {BATCH} of the owner's people")
+
+    def settings(self, report: Report) -> Finding:
+        """Figure 13: channels at random; pruned by characterization; pruned by Fisher's criterion and by what single
+        channels leak: [table, table, table]."""
+        redrawn, named = self.single(report).value[self.deep]
+        leaks = torch.tensor(leaking(redrawn, named))
+        worth = torch.tensor([row.accuracy or 0.0 for row in named.rows], dtype=torch.float64)
+        private = torch.tensor(list(self.fisher(None).value.values())[-1])
+        everything = np.arange(len(worth))
+        kept = [everything, *(survivors(score, leaks, self.depth)[0] for score in (worth, private))]
+        public, made = self.public(self.size.pictures), []
+        for number, channels in enumerate(kept):
+            generator = np.random.default_rng([SEED, number, 13])
+            sets = [generator.choice(channels, self.depth, replace=False) for _ in range(self.size.settings)]
+            asked = [
+                Asked(self.source, self.deep, tuple(sorted(int(c) for c in one)), draw) for draw, one in enumerate(sets)
+            ]
+            made.append(self.table(asked, public, self.size.grid("settings"), report))
+        told = f"{self.size.settings} draws each of {self.depth} of {', '.join(str(len(k)) for k in kept)} channels"
+        return self.found(made, made, f"{told}, layer {self.deep}; {_counted(public)}", self.size.settings)
+
+    def widths(self, report: Report) -> Finding:
+        """Figures 14 and 15: inner filters left out."""
+        public, made = self.public(self.size.pictures), []
+        inner = self.source.chain.inner(self.deep)
+        for shares in dict.fromkeys(one[: len(inner)] for one in SHARES):
+            asked = [self.narrow(one, shares) for one in self.random(self.size.widths)]
+            table = self.table(asked, public, self.size.grid("widths"), report)
+            macs, ms = self.cost(asked[0])
+            rates = [self.guessed(one, (10,))[0]["rate"] for one in asked]
+            made.append(Width(shares, table, macs, ms, rates))
+        told = f"{len(made)} widths of {len(inner)} inner layers, {self.size.widths} draws each"
+        return self.found(made, [one.table for one in made], f"{told}; {_counted(public)}", self.size.widths)
+
+    def cost(self, one: Asked) -> tuple[int, float]:
+        """(multiply-accumulates, milliseconds) of an extractor."""
+        found = remembered(self.out, "cost", self.identity(one), lambda: costs.of(one.head(), self.corpus.shape))
+        return int(found[0]), float(found[1])
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """The maps that the pool makes of an adversary's own pictures."""
+        with torch.no_grad():
+            size = self.random(1)[0].head()(inputs(self.corpus.aux_train.x[:1])).shape[2:]
+        return Lookup.of(self.pool, self.own_pictures, tuple(size))
+
+    @property
+    def own_pictures(self) -> torch.Tensor:
+        """Pictures that an adversary may have released."""
+        return inputs(self.corpus.aux_train.x[: max(GUESSES)])
+
+    def narrow(self, one: Asked, shares: Sequence[float]) -> Asked:
+        """The same extractor with a random share of the filters of each inner layer."""
+        generator = np.random.default_rng([SEED, one.draw, 14])
+        kept = {
+            layer: sorted(int(f) for f in generator.choice(count, max(1, round(share * count)), replace=False))
+            for (layer, count), share in zip(self.source.chain.inner(one.layer).items(), shares, strict=False)
+            if share < 1
+        }
+        return replace(one, kept=kept)
+
+    def guessed(self, one: Asked, counts: Sequence[int] = GUESSES) -> list[dict[str, Any]]:
+        """What so many pictures of an adversary's own tell of an extractor of the deepest layer."""
+        settings = self.identity(one) | {"counts": list(counts), "pool": sorted(s.name for s in self.pool)}
+
+        def measure() -> list[dict[str, Any]]:
+            found = anonymity(
+                one.head(), one.source.name, one.layer, one.channels, self.own_pictures, self.pool, counts, self.lookup
+            )
+            return [asdict(each) for each in found]
+
+        return cast(list[dict[str, Any]], remembered(self.out, "guess", settings, measure))
+
+    def identity(self, one: Asked) -> dict[str, Any]:
+        """What an extractor depends on."""
+        return {
+            "source": [one.source.name, run.file_hash(Path(one.source.file))], "layer": one.layer,
+            "channels": list(one.channels), "kept": {str(k): list(v) for k, v in one.kept.items()},
+            "data": self.corpus.digest, "device": self.where.device, "code": [file_of(anonymity), file_of(white_box)],
+        }  # fmt: skip
+
+    def guesses(self, report: Report) -> Finding:
+        """The attack that the paper lacks: {share of inner filters: guesses by number of pictures, for each draw}."""
+        draws, made = max(GUESSED, self.size.widths), dict[float, list[list[dict[str, Any]]]]()
+        for share in (1.0, 0.75, HALF, 0.25):
+            made[share] = []
+            for one in self.random(draws):
+                if report:
+                    report(f"guessing, {share:.0%} of the inner filters", len(made[share]), draws)
+                made[share].append(self.guessed(self.narrow(one, [share] * len(self.source.layers))))
+        told = (
+            f"{len(self.pool)} networks, layer {self.deep}, {self.depth} channels, {len(self.own_pictures):,} pictures"
+        )
+        return self.found(made, [], told, draws)
+
+    def known(self, report: Report) -> Finding:
+        """What attacks draw that know the network, beside those that do not, on the same people: {layer: figures}."""
+        made = {}
+        for m in dict.fromkeys((self.layers[0], self.deep)):
+            one = self.random(1, layer=m)[0]
+
+            def measure(one: Asked = one) -> dict[str, Any]:
+                with one_thread():
+                    return asdict(white_box(one.head(), self.corpus, seed=SEED, report=report))
+
+            made[m] = remembered(self.out, "known", self.identity(one), measure)
+        return self.found(made, [], f"layers {' and '.join(map(str, made))}, {self.depth} channels, sixteen people")
+
+    def clusters(self, report: Report) -> Finding:
+        """Figure 19: reconstruction networks of one, two and three clusters: {clusters: table}."""
+        public = self.public(self.size.pictures)
+        made = {
+            n: self.table(
+                self.random(self.size.widths, IRN), public,
+                self.size.grid("clusters", irn=replace(self.size.irn, clusters=n)), report,
+            )
+            for n in (1, 2, 3)
+        }  # fmt: skip
+        told = f"{self.size.widths} extractors, clusters of {self.size.irn.units} units; {_counted(public)}"
+        return self.found(made, list(made.values()), told, self.size.widths)
+
+    def panels(self, report: Report) -> Finding:
+        """Figures 21 to 24: pictures, and what is drawn of them, for layers and depths."""
+        asked = [
+            self.random(1, IRN, depth, m)[0]
+            for m in dict.fromkeys((self.layers[0], self.deep))
+            for depth in self.size.depths
+            if depth <= self.source.chain.channels(m)
+        ]
+        public = self.public(self.size.pictures)
+        made = panels.drawn(asked, public, self.size.grid("panels"), self.out, SEED, self.where.device, report)
+        return self.found(made, [], f"{len(asked)} extractors; {_counted(public)}")
+
+
+def leaking(redrawn: Table, named: Table) -> list[float]:
+    """What every channel of `named` leaks alone, in dB: by networks where all were redrawn, else by the surrogate."""
+    if len(redrawn.rows) == len(named.rows):
+        return [row.loss or 0.0 for row in redrawn.rows]
+    return [row.linear_psnr for row in named.rows]
+
+
+def studies(grid: claims.Grid, where: Where) -> dict[str, Measurement]:
+    """All that is measured, by data set and name."""
+    size = SIZES[grid.name]
+    scale = grid.seeds / claims.GRIDS[grid.name]
+    size = replace(size, **{k: max(2, round(scale * getattr(size, k))) for k in ("draws", "settings", "widths")})
+    bench = Bench(size, size.data, size.target, where)
+    cost = {"quick": 0.01, "standard": 1.0, "full": 5000.0}[grid.name]
+    asked: dict[str, tuple[str, Callable[[Report], Finding], float]] = {
+        "grid": ("layers, depths and draws of channels", bench.grid, 1800.0),
+        "single": ("every channel alone", bench.single, 2000.0),
+        "samples": ("more and more public pictures", bench.samples, 500.0),
+        "halves": ("either half of the classes", bench.halves, 700.0),
+        "fisher": ("Fisher's criterion of every channel", bench.fisher, 30.0),
+        "settings": ("three ways to choose channels", bench.settings, 500.0),
+        "widths": ("inner filters left out", bench.widths, 400.0),
+        "clusters": ("reconstruction networks of one to three clusters", bench.clusters, 200.0),
+        "guesses": ("guessing the network", bench.guesses, 60.0),
+        "known": ("attacks that know the network", bench.known, 300.0),
+        "panels": ("pictures and what is drawn of them", bench.panels, 200.0),
+    }
+    place = bench.people.data
+    made = {
+        f"{size.data}/{key}": Measurement(place, about, perform, cost * seconds)
+        for key, (about, perform, seconds) in asked.items()
+    }
+    if size.other:
+        other = Bench(size, size.other, OTHER_TARGET, where, OTHER_SIDE)
+        made[f"{size.other}/grid"] = Measurement(other.people.data, asked["grid"][0], other.grid, cost * 1800)
+    return made | {
+        key: Measurement("", about, _cost(bench.out, key, measure), 30.0)
+        for key, about, measure in (
+            ("vgg16/cost", "a whole VGG-16 by block", costs.blocks),
+            ("fisher/cost", "Fisher's criterion by people, channels and values", costs.exponents),
+        )
+    }
+
+
+def _cost(out: Path, key: str, measure: Callable[[], Any]) -> Callable[[Report], Finding]:
+    """A cost on this machine, measured once."""
+
+    def perform(report: Report) -> Finding:
+        if report:
+            report("timing", 0, 1)
+        value = remembered(out, key.replace("/", "-"), {"machine": platform.node(), "code": file_of(measure)}, measure)
+        return Finding("", value, (1,), 0.0, f"milliseconds on one thread of {platform.machine()}")
+
+    return perform
+
+
+def _halves(public: Public) -> list[Public]:
+    """The pictures of either half of the classes, as many of each in training."""
+    low = np.arange(public.classes) < public.classes // 2
+    parts = [[_of(part, np.flatnonzero(half)) for part in public.parts] for half in (low, ~low)]
+    fewest = min(len(train) for train, _, _ in parts)
+    return [
+        Public(train.take(np.arange(fewest)), val, test, f"{public.digest}/half {n}", public.classes)
+        for n, (train, val, test) in enumerate(parts)
+    ]
+
+
+def _of(part: Part, classes: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Part:
+    return part.take(np.flatnonzero(np.isin(part.y, classes)))
+
+
+def _counted(public: Public) -> str:
+    return f"{len(public.train):,} public pictures to learn from, {len(public.test):,} to judge on"

@@ -1,0 +1,381 @@
+"""PrivyNet's claims: each margin on planted measurements that make it true and that make it false, then the whole
+reproduction on digits, small."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr, t
+
+from privet import recipes
+from privet.attacks.irn import Irn
+from privet.errors import RunError
+from privet.planner.table import Row, Table
+from privet.recipes import page, reproduce
+from privet.recipes.claims import Grid, Where
+from privet.recipes.evidence import Evidence
+from privet.recipes.measurement import Finding, remembered
+from privet.recipes.privynet import estimates, measures, sets
+from privet.recipes.privynet.sets import Width
+
+LAYERS, DEPTHS, DRAWS = (1, 3, 6), (2, 8, 32), 5
+NOISE = np.random.default_rng(3)
+
+
+def row(m: int, depth: int, draw: int, psnr: float, accuracy: float, **more: Any) -> Row:
+    """What networks reach; the linear surrogates stay two dB and a tenth below."""
+    channels = more.pop("channels", tuple(range(draw, draw + depth)))
+    linear = more.pop("linear", psnr - 2)
+    return Row("", "net", m, f"l{m}", depth, draw, channels, linear, accuracy - 0.1, psnr, accuracy, **more)
+
+
+def table(psnr: Any, accuracy: Any, noise: float = 0.1) -> Table:
+    """A grid whose figures are functions of layer and depth, with some noise for each draw of channels."""
+    rows = []
+    for m in LAYERS:
+        for depth in DEPTHS:
+            for draw in range(DRAWS):
+                p, u = psnr(m, depth) + noise * NOISE.normal(), accuracy(m, depth) + 0.02 * noise * NOISE.normal()
+                rows.append(row(m, depth, draw, p, u))
+    return Table(tuple(rows))
+
+
+def evidence(**found: Any) -> Evidence:
+    """Measurements of a set called d."""
+    return Evidence({}, {f"d/{key}": Finding("d", value, (1, 2)) for key, value in found.items()})
+
+
+def holds(both: measures.Both, there: Evidence) -> bool | None:
+    """Whether the interval of the margin lies above 0 (True), at or below it (False), or on both sides (None), for
+    both adversaries alike."""
+    measure, tell = both
+    said = set()
+    for attacker in ("published", "fresh"):
+        found = measure(there, attacker)
+        assert tell(there, attacker)
+        said.add(True if found.low > 0 else False if found.high <= 0 else None)
+    assert len(said) == 1
+    return said.pop()
+
+
+PAPER = table(lambda m, d: 24 - 2 * m + 2 * np.log2(d), lambda m, d: 0.8 - (0.05 * (m - 1) * (5 - np.log2(d)) / 4))
+OPPOSITE = table(lambda m, d: 14 + 2 * m - np.log2(d), lambda m, d: 0.5 + (0.05 * (m - 1) * (5 - np.log2(d)) / 4))
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        measures.trend("d", "layer"),
+        measures.trend("d", "depth"),
+        measures.lost_where_deep("d"),
+        measures.lost_with_depth("d"),
+    ],
+)
+def test_trends_of_the_grid(both: measures.Both) -> None:
+    assert holds(both, evidence(grid=PAPER)) is True
+    assert holds(both, evidence(grid=OPPOSITE)) is False
+
+
+def test_a_strategy_that_has_one_layer_takes_no_shallower_one() -> None:
+    assert holds(measures.plans("d"), evidence(grid=PAPER)) is True
+    one = Table(tuple(r for r in PAPER.rows if r.layer == 1))
+    assert holds(measures.plans("d"), evidence(grid=one)) is False
+
+
+def test_ranks_are_spearman_s() -> None:
+    x, y = NOISE.integers(0, 5, 40), NOISE.integers(0, 5, 40)
+    assert estimates.rank(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert np.isnan(estimates.rank([1, 1], [1, 2]))
+
+
+def test_deeper_is_worth_more_at_equal_loss() -> None:
+    better = table(lambda m, d: 20 - m + np.log2(d), lambda m, d: 0.3 + 0.02 * m + 0.05 * np.log2(d), 0.01)
+    worse = table(lambda m, d: 20 - m + np.log2(d), lambda m, d: 0.6 - 0.07 * m + 0.05 * np.log2(d), 0.01)
+    assert holds(measures.envelope("d"), evidence(grid=better)) is True
+    assert holds(measures.envelope("d"), evidence(grid=worse)) is False
+    apart = table(lambda m, d: 40 - 6 * m + 0.1 * np.log2(d), lambda m, d: 0.5, 0.01)
+    with pytest.raises(RunError, match="not defined"):
+        measures.envelope("d")[0](evidence(grid=apart), "fresh")
+
+
+def test_shares_of_variance_by_hand() -> None:
+    """Two layers, two depths, two draws: sums of squares by hand."""
+    made = {(1, 1): [0.0, 2.0], (1, 2): [4.0, 6.0], (2, 1): [10.0, 12.0], (2, 2): [14.0, 16.0]}
+    layer, depth, within = estimates.shares({k: np.array(v) for k, v in made.items()})
+    assert (layer * 240, depth * 240, within * 240) == pytest.approx((8 * 25, 8 * 4, 8))
+    assert holds(measures.matters("d", 0, estimates.loss, "PSNR"), evidence(grid=PAPER)) is True
+    chance = table(lambda m, d: 20, lambda m, d: 0.5, 3.0)
+    assert holds(measures.matters("d", 0, estimates.loss, "PSNR"), evidence(grid=chance)) is not True
+
+
+def alone(psnr: Any, accuracy: Any, channels: int = 64) -> dict[int, tuple[Table, Table]]:
+    """Channels of two layers alone, all redrawn."""
+    rows = tuple(row(4, 1, c, psnr(c), accuracy(c), channels=(c,)) for c in range(channels))
+    return {4: (Table(rows), Table(rows)), 6: (Table(rows), Table(rows))}
+
+
+def test_single_channels() -> None:
+    order = NOISE.permutation(64)
+    apart = alone(lambda c: 14 + 4 * c / 63, lambda c: 0.2 + 0.4 * order[c] / 63)
+    alike = alone(lambda c: 14 + c / 63, lambda c: 0.3 + 0.05 * c / 63)
+    for which in (0, 1):
+        for figure in ("psnr", "accuracy"):
+            assert holds(measures.spread("d", which, figure), evidence(single=apart)) is True
+            assert holds(measures.spread("d", which, figure), evidence(single=alike)) is False
+        assert holds(measures.unrelated("d", which), evidence(single=alike)) is False
+    many = np.random.default_rng(0).permutation(2000)
+    free = alone(lambda c: 14 + c / 500, lambda c: 0.3 + many[c] / 5000, 2000)
+    assert holds(measures.unrelated("d", 0), evidence(single=free)) is True
+
+
+def test_leaking_and_useless_channels() -> None:
+    same = alone(lambda c: 20 - c / 10, lambda c: 0.2 + c / 100)  # what leaks most is worth least
+    other = alone(lambda c: 14 + c / 10, lambda c: 0.2 + c / 100)
+    assert holds(measures.independent("d"), evidence(single=other)) is True
+    assert holds(measures.independent("d"), evidence(single=same)) is False
+    assert "16 of the 16" in measures.independent("d")[1](evidence(single=same), "fresh")
+
+
+def test_fisher_finds_and_settles() -> None:
+    single = alone(lambda c: 14 + c / 10, lambda c: 0.2 + c / 100)
+    right = {2: np.arange(64.0), 50: np.arange(64.0)}
+    wrong = {2: NOISE.permutation(64).astype(float), 50: -np.arange(64.0)}
+    assert holds(measures.fisher_finds("d"), evidence(single=single, fisher=right)) is True
+    assert holds(measures.fisher_finds("d"), evidence(single=single, fisher=wrong)) is False
+    assert holds(measures.fisher_settles("d"), evidence(fisher=right)) is True
+    assert holds(measures.fisher_settles("d"), evidence(fisher=wrong)) is False
+    with pytest.raises(RunError, match="compares with nothing"):
+        measures.fisher_settles("d")[0](evidence(fisher={50: np.arange(64.0)}), "fresh")
+
+
+def test_pruned_channels_beside_random_ones() -> None:
+    def ways(psnr: float, accuracy: float) -> list[Table]:
+        made = [[(18, 0.6)], [(psnr, accuracy)], [(psnr, accuracy)]]
+        return [
+            Table(tuple(row(6, 8, i, p + 0.1 * NOISE.normal(), u + 0.001 * NOISE.normal()) for i in range(8)))
+            for ((p, u),) in made
+        ]
+
+    for which in (1, 2):
+        for figure in ("psnr", "accuracy"):
+            assert holds(measures.better("d", which, figure), evidence(settings=ways(17, 0.62))) is True
+            assert holds(measures.better("d", which, figure), evidence(settings=ways(19, 0.5))) is False
+
+
+def widths(psnr: float, accuracy: float, ms: float, rate: float) -> list[Width]:
+    def of(p: float, u: float) -> Table:
+        return Table(tuple(row(6, 8, i, p + 0.01 * i, u + 0.001 * i) for i in range(4)))
+
+    return [
+        Width((1.0, 1.0), of(16, 0.5), 100, 1.0, [1.0, 1.0, 0.9, 1.0]),
+        Width((0.5, 1.0), of(psnr, accuracy), 50, ms, [rate, rate, rate, rate + 0.05]),
+    ]
+
+
+def test_half_of_the_inner_filters() -> None:
+    good, bad = evidence(widths=widths(16.3, 0.51, 0.5, 0.2)), evidence(widths=widths(13, 0.4, 0.95, 1.0))
+    for both in (
+        measures.unharmed("d", "psnr"),
+        measures.unharmed("d", "accuracy"),
+        measures.faster("d"),
+        measures.harder_to_guess("d"),
+    ):
+        assert holds(both, good) is True
+        assert holds(both, bad) is not True
+    assert holds(measures.unharmed("d", "psnr"), bad) is False
+    assert holds(measures.faster("d"), bad) is False
+
+
+def test_samples_and_clusters() -> None:
+    def of(*psnr: float) -> Table:
+        return Table(tuple(row(6, 8, i, p, 0.5) for i, p in enumerate(psnr)))
+
+    settled = {250: of(14, 14.1), 1000: of(15, 15.1), 4000: of(15.1, 15.2)}
+    rising = {250: of(14, 14.1), 1000: of(15, 15.1), 4000: of(17, 17.1)}
+    assert holds(measures.enough("d"), evidence(samples=settled)) is True
+    assert holds(measures.enough("d"), evidence(samples=rising)) is False
+    flat = {1: of(14, 14.1, 14), 2: of(15, 15.1, 15), 3: of(15.1, 15.2, 15.1)}
+    steep = {1: of(14, 14.1, 14), 2: of(14.1, 14.2, 14.1), 3: of(15, 15.1, 15)}
+    assert holds(measures.saturates("d"), evidence(clusters=flat)) is True
+    assert holds(measures.saturates("d"), evidence(clusters=steep)) is False
+
+
+def test_another_set_of_people() -> None:
+    """Extractors are the same by layer and channels, whatever the order of the rows."""
+    rows = [row(m, d, i, 10.0 + 3 * i + m + d / 10, 0.5) for m in LAYERS for d in DEPTHS for i in range(DRAWS)]
+    there = Table(tuple(replace(r, psnr=(r.psnr or 0) - 1) for r in reversed(rows)))
+    against = Table(tuple(replace(r, psnr=40 - (r.psnr or 0), linear_psnr=0.0) for r in rows))
+    both = measures.transfers_to("d", "e")
+    for other, expected in ((there, True), (against, False)):
+        found = Evidence({}, {"d/grid": Finding("d", Table(tuple(rows))), "e/grid": Finding("e", other)})
+        assert holds(both, found) is expected
+    assert holds(measures.transfers("d"), evidence(halves=[Table(tuple(rows)), Table(tuple(rows))])) is True
+    assert "differs by 1.00 dB on average, 1.00 at most" in both[1](
+        Evidence({}, {"d/grid": Finding("d", Table(tuple(rows))), "e/grid": Finding("e", there)}), "published"
+    )
+
+
+def test_anonymity_on_all_and_nothing() -> None:
+    """Eight draws that were all guessed refute it; eight that were not confirm it; three of neither say anything."""
+
+    def guesses(rate: float, draws: int = 8) -> dict[float, list[list[dict[str, Any]]]]:
+        return {0.5: [[{"pairs": 10, "named": rate > 0, "rate": rate, "correlation": 1.0}]] * draws}
+
+    both = measures.anonymous("d", 0.5, 10)
+    assert holds(both, evidence(guesses=guesses(1.0))) is False
+    assert holds(both, evidence(guesses=guesses(0.0))) is True
+    assert holds(both, evidence(guesses=guesses(0.0, 3))) is None
+    with pytest.raises(RunError, match="no 1,000 pictures"):
+        measures.anonymous("d", 0.5, 1000)[0](evidence(guesses=guesses(1.0)), "fresh")
+
+
+def test_knowing_the_network() -> None:
+    def of(mean: float) -> dict[str, Any]:
+        return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n": 16}
+
+    def told(aware: float) -> dict[int, dict[str, Any]]:
+        shallow = {"by": "inversion", "aware": of(aware), "unaware": of(20)}
+        return {1: shallow, 6: {"by": "least_squares", "aware": of(14), "unaware": of(14)}}
+
+    assert holds(measures.knowing_helps_not("d", 0), evidence(known=told(30))) is False
+    assert holds(measures.knowing_helps_not("d", 0), evidence(known=told(20.1))) is True
+    assert holds(measures.knowing_helps_not("d", 1), evidence(known=told(30))) is True
+
+
+def costs(conv: float, fc: dict[str, float]) -> Evidence:
+    sides = {
+        side: [{"block": "conv1", "ms": conv, "bytes": 10.0}, {"block": "fc", "ms": 1.0, "bytes": size}]
+        for side, size in fc.items()
+    }
+    return Evidence({}, {"vgg16/cost": Finding("", {"sides": sides})})
+
+
+def test_costs_by_block() -> None:
+    right, wrong = costs(4.0, {"224": 90.0, "32": 20.0, "64": 40.0}), costs(0.5, {"32": 9.0, "64": 8.0, "224": 7.0})
+    for both in (measures.dominates("ms"), measures.dominates("bytes"), measures.dense_grows()):
+        assert holds(both, right) is True
+        assert holds(both, wrong) is False
+
+
+def test_exponents() -> None:
+    there = Evidence({}, {"fisher/cost": Finding("", {"people": [1.0, 1.02, 0.98], "values": [3.4, 3.5, 3.45]})})
+    assert holds(measures.grows_as("people", 1.2), there) is True
+    assert holds(measures.grows_as("values", 3.2), there) is False
+
+
+def test_nothing_is_read_from_networks_that_were_not_trained() -> None:
+    bare = replace(row(6, 8, 0, 15, 0.5), psnr=None, accuracy=None)
+    with pytest.raises(RunError, match="no reconstruction network"):
+        estimates.loss(bare, "fresh")
+    with pytest.raises(RunError, match="no classification network"):
+        estimates.utility(bare, "published")
+    better = replace(bare, psnr=15.0, linear_psnr=17.0)
+    assert (estimates.loss(better, "published"), estimates.loss(better, "fresh")) == (15.0, 17.0)
+
+
+def test_intervals_against_known_ones() -> None:
+    """Welch's interval is the one of a by-hand computation; |difference| reaches 0 where the interval does."""
+    a, b = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 0.5, 1.0])
+    found = estimates.welch(a, b)
+    va, vb = a.var(ddof=1) / 4, b.var(ddof=1) / 3
+    degrees = (va + vb) ** 2 / (va**2 / 3 + vb**2 / 2)
+    reach = t.ppf(0.975, degrees) * np.sqrt(va + vb)
+    assert (found.mean, found.low, found.high) == pytest.approx((2.0, 2 - reach, 2 + reach))
+    assert estimates.size(replace(found, mean=-0.2, low=-1.0, high=0.5)).low == 0.0
+    assert estimates.size(replace(found, mean=-0.7, low=-1.0, high=-0.5)).low == 0.5
+    assert estimates.rate([1.0] * 8).low == pytest.approx(0.676, abs=1e-3)
+
+
+def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def measure() -> list[int]:
+        asked.append(1)
+        return [len(asked)]
+
+    assert remembered(tmp_path, "x", {"a": 1}, measure) == remembered(tmp_path, "x", {"a": 1}, measure) == [1]
+    assert remembered(tmp_path, "x", {"a": 2}, measure) == [2]
+    for file in tmp_path.iterdir():
+        file.write_text("{")
+    assert remembered(tmp_path, "x", {"a": 1}, measure) == [3]
+
+
+SMALL = sets.Size(
+    "digits", "digit", "", None, (1, 4), 2, 2, 120, 2, (120, 2), 3, (40, 120), (1, 2), 2, 2, Irn(width=4, units=1)
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> reproduce.Reproduction:
+    """All of it but the searches through a known network, on a few digits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sets.SIZES, "quick", SMALL)
+        patch.setattr(sets, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0)))
+        patch.setattr(sets.costs, "SIDES", (32, 64))
+        recipe = recipes.load("privynet")
+        where = Where(None, tmp_path_factory.mktemp("privynet"), 1)
+        only = [c.id for c in recipe.claims if c.id not in ("2m", "2n", "2o")]
+        return reproduce.reproduce(recipe, Grid.named("quick"), where, only=only)
+
+
+def test_every_part_on_digits_is_measured(done: reproduce.Reproduction) -> None:
+    for judged in done.judgements:
+        for found in judged.outcomes.values():
+            for outcome in found:
+                defined = outcome.margin is not None and outcome.told
+                assert outcome.outside or defined or "not defined" in outcome.missing, (
+                    judged.claim.id,
+                    outcome.missing,
+                )
+    parts = [o for j in done.judgements for o in j.outcomes["fresh"] if not o.outside]
+    assert sum(o.margin is not None for o in parts) > 0.8 * len(parts)
+    told = json.dumps([judged.json() for judged in done.judgements], allow_nan=False)
+    assert '"verdict"' in told
+
+
+def test_the_page_holds_the_pictures_and_every_figure(done: reproduce.Reproduction) -> None:
+    html = page.render(done)
+    assert html.count("<image x=") == 6 * (1 + 2 * len(SMALL.depths))
+    for figure in ("3a", "4", "7a", "8", "10", "13", "19", "20"):
+        assert f"Figure {figure}" in html
+    assert "extractors" in html
+
+
+def test_it_finds_what_it_measured(done: reproduce.Reproduction, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command measures nothing again."""
+    from privet.planner import characterize
+    from privet.recipes.privynet import costs as costing
+
+    def never(*args: object, **more: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setitem(sets.SIZES, "quick", SMALL)
+    monkeypatch.setattr(sets, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0)))
+    monkeypatch.setattr(characterize, "measure", never)
+    monkeypatch.setattr(costing, "of", never)
+    again = reproduce.reproduce(done.recipe, done.grid, done.where, only=done.only)
+    assert [j.verdict for j in again.judgements] == [j.verdict for j in done.judgements]
+    assert not again.changes
+
+
+def test_an_early_end_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sets.SIZES, "quick", SMALL)
+    recipe = recipes.load("privynet")
+    heard = []
+
+    def stop(event: Any) -> None:
+        heard.append(event)
+        if event.done == 3:
+            raise KeyboardInterrupt
+
+    found = reproduce.reproduce(recipe, Grid.named("quick"), Where(None, tmp_path, 1), only=["2a"], listen=stop)
+    missing = {o.missing for o in found.judgements[0].outcomes["fresh"] if not o.outside}
+    assert missing == {f"digits/grid: {reproduce.UNFINISHED}"}
+    assert heard[-1].text == "stopped"
+    assert "2a" in (tmp_path / "claims.json").read_text()
+    assert (tmp_path / "measured" / "tables.parquet").is_file()
