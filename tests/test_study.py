@@ -315,7 +315,7 @@ def test_a_worker_that_dies_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mo
 
         def shutdown(self, **_: object) -> None: ...
 
-    monkeypatch.setattr(study, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("privet.workers.ProcessPoolExecutor", Pool)
     with pytest.raises(RunError, match=r"worker process ended .* --jobs 1"):
         study.execute(schedule.draw_up(plain(tmp_path, jobs=2, seeds=2), SOURCE.load()))
 

@@ -516,7 +516,7 @@ def test_all_files_of_a_folder_are_code(toy: Recipe, tmp_path: Path) -> None:
         (tmp_path / "recipe" / name).write_text("")
     commitment.commit(tmp_path, replace(toy, file=tmp_path / "recipe" / "__init__.py"), Grid.named("quick"))
     code = json.loads((tmp_path / "claims.json").read_text())["code"]
-    frame = {f"frame/{name}.py" for name in ("claims", "curves", "evidence")}
+    frame = {f"frame/{name}.py" for name in ("claims", "curves", "evidence", "measurement")}
     assert {"__init__.py", "measures.py", *frame, "auditing/estimate.py", "auditing/tables.py"} == set(code)
 
 

@@ -60,9 +60,9 @@ class Evidence:
     """
 
     studies: Mapping[str, Runs]
-    findings: Mapping[str, Finding] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     published: tuple[str, ...] = PUBLISHED
+    findings: Mapping[str, Finding] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ def gather(
             found[key] = study.runs(planned.study.plan, any_version=planned.study.any_version)
         else:
             missing[key] = UNFINISHED
-    return Evidence(found, {}, missing, published)
+    return Evidence(found, missing, published)
 
 
 def measure(

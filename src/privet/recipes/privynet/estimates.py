@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata, ttest_ind
+from scipy.stats import rankdata, t
 
 from privet.auditing.estimate import Estimate
 from privet.errors import RunError
@@ -67,9 +67,12 @@ def welch(a: Floats, b: Floats) -> Estimate:
     if min(len(a), len(b)) < 2:
         raise RunError(f"{len(a)} and {len(b)} draws have no interval; take two or more with --seeds")
     difference = float(a.mean() - b.mean())
-    found = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    low, high = (float(v) if np.isfinite(v) else difference for v in (found.low, found.high))
-    return Estimate(difference, low, high, len(a) + len(b))
+    each = np.array([v.var(ddof=1) / len(v) for v in (a, b)])
+    reach = 0.0
+    if each.sum() > 0:
+        degrees = each.sum() ** 2 / (each**2 / (np.array([len(a), len(b)]) - 1)).sum()
+        reach = float(t.ppf(0.975, degrees) * np.sqrt(each.sum()))
+    return Estimate(difference, difference - reach, difference + reach, len(a) + len(b))
 
 
 def size(found: Estimate) -> Estimate:
@@ -82,8 +85,6 @@ def mean_of(values: Sequence[float]) -> Estimate:
     """The mean of a few repetitions with Student's interval; RunError for fewer than two."""
     if len(values) < 2:
         raise RunError("one repetition has no interval")
-    from scipy.stats import t
-
     mean = float(np.mean(values))
     reach = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Estimate(mean, mean - reach, mean + reach, len(values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import hypergeom
 
 from privet.auditing.estimate import Estimate
 from privet.errors import RunError
-from privet.planner.choosing import Candidate, Limits, preferred
+from privet.planner.choosing import SWITCH, Candidate, Limits, preferred
 from privet.planner.table import Cell, Row, Table
 from privet.recipes.claims import Measure, Tell
 from privet.recipes.evidence import Attacker, Evidence, above, below, exactly
@@ -291,10 +292,7 @@ def _alike(pairs: Callable[[Evidence, Attacker], Floats], other: str) -> Both:
 def chosen(evidence: Evidence, data: str, limit: float, attacker: Attacker) -> Candidate:
     """What the paper's strategy takes under a limit in dB, of cells that were measured, without a margin; RunError
     where nothing keeps it."""
-    rows = _grid(evidence, data).rows
-    if attacker == "published":
-        rows = tuple(_as_published(row) for row in rows)
-    choices = [_candidate(cell) for cell in Table(rows).smoothed()]
+    choices = _choices(evidence, data, attacker)
     found = preferred(choices, Limits(psnr=limit), 0.0, _switch(choices))
     if not found:
         raise RunError(
@@ -303,17 +301,21 @@ def chosen(evidence: Evidence, data: str, limit: float, attacker: Attacker) -> C
     return found[0]
 
 
+def _choices(evidence: Evidence, data: str, attacker: Attacker) -> list[Candidate]:
+    """The smoothed cells of the grid, as the strategy sees them."""
+    rows = _grid(evidence, data).rows
+    if attacker == "published":
+        rows = tuple(_as_published(row) for row in rows)
+    return [_candidate(cell) for cell in Table(rows).smoothed()]
+
+
 def _switch(choices: Sequence[Candidate]) -> float:
     """The paper's 22 dB where the grid reaches it, else the middle of what the grid spans."""
-    from privet.planner.choosing import SWITCH
-
     low, high = min(c.psnr for c in choices), max(c.psnr for c in choices)
     return SWITCH if low < SWITCH < high else (low + high) / 2
 
 
 def _as_published(row: Row) -> Row:
-    from dataclasses import replace
-
     return replace(row, linear_psnr=row.psnr or 0.0, linear_accuracy=row.accuracy or 0.0)
 
 
@@ -326,7 +328,7 @@ def plans(data: str) -> Both:
     paper's where the grid spans them, else a tenth inside of what it spans."""
 
     def both(evidence: Evidence, attacker: Attacker) -> tuple[tuple[float, Candidate], tuple[float, Candidate]]:
-        made = [float(v.mean()) for v in cells(_grid(evidence, data), loss, attacker).values()]
+        made = [c.psnr for c in _choices(evidence, data, attacker)]
         low, high = min(made), max(made)
         inside = 0.1 * (high - low)
         tight = TIGHT if low < TIGHT < high else low + inside
