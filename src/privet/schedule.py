@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from privet import cost, data, experiment, models, run, trained
+from privet import cost, data, experiment, models, run, trained, workers
 from privet import defense as defenses
 from privet.attack import costly, slow
 from privet.auditing import curves
@@ -144,8 +143,7 @@ class Study:
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= 1000:
             raise SpecError(f"--seeds must be at least 1 and at most 1000, got {self.seeds}")
-        if self.jobs < 0:
-            raise SpecError(f"--jobs must be 0 (all cores) or more, got {self.jobs}")
+        workers.wanted(self.jobs)
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise SpecError(f"--max-minutes must be positive, got {self.max_minutes}")
 
@@ -286,7 +284,7 @@ def estimate(planned: Schedule, *, trained: bool = False) -> float:
     attacking += searched * effort.inversion_steps * per_example
     attacking *= 1 + SLOWER * sum(map(slow, attacks.values()))
     attacking *= 1.4 if study.setting.curves else 1
-    jobs = max(1, min(study.jobs or os.cpu_count() or 1, missing))
+    jobs = max(1, min(workers.wanted(study.jobs), missing))
     return (training + attacking * (missing + 2)) / jobs + 4
 
 

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from privet.errors import RunError
+from privet.errors import RunError, SpecError
 
 CONTEXT = multiprocessing.get_context("spawn")
 
@@ -40,7 +40,10 @@ def pool(jobs: int, begin: Callable[..., None], *given: Any) -> Iterator[Process
 
 
 def wanted(jobs: int) -> int:
-    """How many processes `--jobs` asks for: 0 is one for each core; one inside a process that may have none."""
+    """How many processes `--jobs` asks for: 0 is one for each core; one inside a process that may have none. SpecError
+    below 0."""
+    if jobs < 0:
+        raise SpecError(f"--jobs must be 0 (all cores) or more, got {jobs}")
     return 1 if multiprocessing.current_process().daemon else jobs or os.cpu_count() or 1
 
 

@@ -78,6 +78,7 @@ def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
         (("--profile", "nowhere.json"), "is no profile of a device"),
         (("--seed", "-1"), "the seed is -1"),
         (("--inner", "0"), "inner is a share above 0"),
+        (("--jobs", "-1"), "--jobs must be 0 (all cores) or more"),
         (("--strategy", "best"), "no strategy named 'best'"),
         (("--max-drop", "1"), "--max-drop is of plans over finished runs"),
         (("--target", "nothing"), "nothing"),

@@ -27,7 +27,10 @@ class Stages(Screen):
         for key, why in work.absent.items():
             self.console.print(f"{key}: not run, {why}", highlight=False, style="yellow")
         missing = self.trials - self.before
-        told = f"about {_duration(work.seconds)}" if missing else "nothing left to compute"
+        most = "up to" if work.measurements else "about"  # what of them is there is only known when they are performed
+        told = f"{most} {_duration(work.seconds)}" if missing else "nothing left to compute"
         found = f", {self.before} found from before" if self.before else ""
-        self.console.print(f"{self.trials} trials{found}: {told}", highlight=False)
+        sizes = {"trials": self.trials - len(work.measurements), "measurements": len(work.measurements)}
+        asked = " and ".join(f"{n} {what}" for what, n in sizes.items() if n)
+        self.console.print(f"{asked}{found}: {told}", highlight=False)
         self._bar("audit", self.before, self.trials)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from privet import run
+from privet import run, workers
 from privet.data.assemble import BUILT_IN, open_source
 from privet.data.corpus import Corpus
 from privet.errors import ModelError, RunError, SpecError
@@ -89,6 +89,7 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
             f"the seed is {question.seed}; give a whole number from 0 to 2**63 - 1, or none for a secret one"
         )
     check(question.margin, question.switch, question.inner, question.strategy)
+    workers.wanted(question.jobs)
     corpus = people(question.where, loading)
     with run.locked(out), one_thread():
         for name in WRITTEN:  # of another question; nobody shall release by it what this one refuses

@@ -73,6 +73,7 @@ def plan(recipe: Recipe, grid: Grid, where: Where, only: Sequence[str] = (), loa
     """Draw up the studies that the chosen claims need, checked before any time is spent.
 
     SpecError where none of them can be run here, with what is missing."""
+    jobs = workers.wanted(where.jobs)
     if where.data is not None and not where.data.is_dir():
         raise SpecError(f"there is no folder {where.data}; give --data DIR, a folder that holds the named sets")
     chosen = recipe.chosen(only)
@@ -97,7 +98,7 @@ def plan(recipe: Recipe, grid: Grid, where: Where, only: Sequence[str] = (), loa
             named = _named(one, key, where)
             setting = schedule.with_defaults(named.setting, corpora[one.source])
             planned[key] = schedule.draw_up(replace(named, setting=setting), corpora[one.source])
-    seconds = _seconds(planned) + sum(one.seconds for one in measurements.values()) / workers.wanted(where.jobs)
+    seconds = _seconds(planned) + sum(one.seconds for one in measurements.values()) / jobs
     return Work(planned, measurements, absent, seconds)
 
 
