@@ -183,3 +183,25 @@ def test_an_extractor_with_fewer_inner_filters_has_another_name(tmp_path: Path) 
         [replace(whole, networks=frozenset({"irn"}))], people, extractors.GRID, tmp_path
     )
     assert (drawn_only.rows[0].psnr is None, drawn_only.rows[0].accuracy is None) == (False, True)
+
+
+def test_maps_that_are_kept_are_those_of_the_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some channels of a kept layer are what the sliced network gives, whatever was asked before; an extractor with
+    fewer inner filters is run itself, and so is one whose maps would be too large to keep."""
+    small, people = extractors.source(tmp_path), Public.of(extractors.corpus(), 60)
+    worker = characterizing._Worker(people, extractors.GRID, 0, "cpu")
+    asked = [
+        Asked(small, 3, (0, 4)),
+        Asked(small, 1, (2,)),
+        Asked(small, 3, (1, 2, 5)),
+        Asked(small, 3, (1, 2, 5), kept={1: (0, 3)}),
+    ]
+    for room in (characterizing.ROOM, 0):
+        monkeypatch.setattr(characterizing, "ROOM", room)
+        for one in asked:
+            for found, part in zip(worker.seen(one), people.parts, strict=True):
+                expected = characterizing.pairs(one.head(), part)
+                torch.testing.assert_close(found.z, expected.z, rtol=2e-3, atol=1e-4)
+                assert found.z.dtype == torch.float32
+                assert torch.equal(found.y, expected.y)
+    assert not torch.allclose(worker.seen(asked[2])[0].z, worker.seen(asked[3])[0].z, atol=1e-2)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +41,7 @@ FEWEST_HELD = 400  # public people of aux_val, of whom half choose the epoch and
 LARGEST = 65504.0  # of a float16
 LEAST_SIDE = 4  # places by side below which a map is not characterized
 AT_ONCE = 256
+ROOM = 1 << 30  # bytes of maps that are held for one layer
 FILE = "tables.parquet"
 BOTH, NEITHER = frozenset({"irn", "icn"}), frozenset[str]()
 WORTH = 2e7  # pixels that networks are to see before other processes are started: they take seconds
@@ -210,35 +210,60 @@ def _rows(
     pixels = sum(bool(one.networks) for one in missing.values()) * grid.epochs * public.train.x.size
     count = min(workers.wanted(jobs), len(missing)) if pixels >= WORTH and device == "cpu" else 1
     if count <= 1:
+        worker = _Worker(public, grid, seed, device)
         for name, one in missing.items():
-            yield _measured(one.row(name, len(public.train)), one.head(), one.networks, public, grid, seed, device)
+            yield worker(name, one)
         return
-    with workers.pool(count, _begin, public, grid, seed, device) as pool:
+    with workers.pool(count, _begin, missing, public, grid, seed, device) as pool:
         with workers.deaf():
-            waiting = [
-                pool.submit(_in_worker, one.row(name, len(public.train)), one.head(), one.networks)
-                for name, one in missing.items()
-            ]
+            waiting = [pool.submit(_in_worker, name) for name in missing]
         for future in as_completed(waiting):
             yield future.result()
 
 
-def _measured(
-    row: Row, head: nn.Module, networks: frozenset[str], public: Public, grid: Grid, seed: int, device: str
-) -> Row:
-    with one_thread():
-        return measure(row, head.to(device), public, grid, seed, device, networks=networks)
+class _Worker:
+    """Measures one extractor after the other. Maps of a layer with all of its channels are kept for those that take
+    some of them: most of a row's time goes into the layers in front."""
+
+    def __init__(self, public: Public, grid: Grid, seed: int, device: str) -> None:
+        self.public, self.grid, self.seed, self.device = public, grid, seed, device
+        self.layer: tuple[str, int] = ("", 0)
+        self.whole: tuple[Pairs, ...] = ()
+
+    def __call__(self, name: str, one: Asked) -> Row:
+        public, grid = self.public, self.grid
+        with one_thread():
+            row = one.row(name, len(public.train))
+            return measure(row, self.seen(one), public.classes, grid, self.seed, self.device, one.networks)
+
+    def seen(self, one: Asked) -> tuple[Pairs, ...]:
+        """What the public people become behind an extractor."""
+        if one.kept or self._bytes(one) > ROOM:
+            return tuple(pairs(one.head().to(self.device), part, self.device) for part in self.public.parts)
+        if self.layer != (one.source.name, one.layer):
+            head = one.source.chain.head(one.layer).to(self.device)
+            made = (pairs(head, part, self.device) for part in self.public.parts)
+            self.whole = tuple(replace(part, z=part.z.half()) for part in made)
+            self.layer = one.source.name, one.layer
+        return tuple(replace(part, z=part.z[:, list(one.channels)].float()) for part in self.whole)
+
+    def _bytes(self, one: Asked) -> int:
+        """Of the maps of everybody, as float16."""
+        with torch.no_grad():
+            values = int(one.source.chain.head(one.layer)(inputs(self.public.train.x[:1])).numel())
+        return 2 * values * sum(len(part) for part in self.public.parts)
 
 
-_given: list[Any] = []
+_here: list[tuple[_Worker, Mapping[str, Asked]]] = []  # of this process, where it is one of several
 
 
-def _begin(*given: Any) -> None:
-    _given[:] = given
+def _begin(missing: Mapping[str, Asked], public: Public, grid: Grid, seed: int, device: str) -> None:
+    _here[:] = [(_Worker(public, grid, seed, device), missing)]
 
 
-def _in_worker(row: Row, head: nn.Module, networks: frozenset[str]) -> Row:
-    return _measured(row, head, networks, *_given)
+def _in_worker(name: str) -> Row:
+    worker, missing = _here[0]
+    return worker(name, missing[name])
 
 
 def layers(source: Source, grid: Grid, shape: tuple[int, ...]) -> list[int]:
@@ -262,11 +287,12 @@ def drawn(source: Source, m: int, depth: int, draw: int, seed: int) -> list[int]
 
 
 def measure(
-    row: Row, head: nn.Module, public: Public, grid: Grid, seed: int, device: str, *, networks: frozenset[str] = BOTH
+    row: Row, seen: Sequence[Pairs], classes: int, grid: Grid, seed: int, device: str, networks: frozenset[str] = BOTH
 ) -> Row:
-    """Fill a row in: the surrogates, and what an IRN, an ICN or both reach that were trained for it."""
+    """Fill a row in: the surrogates, and what an IRN, an ICN or both reach that were trained for it, on what people of
+    train, val and test became behind the extractor."""
     started = time.monotonic()
-    train, val, test = (pairs(head, part, device) for part in public.parts)
+    train, val, test = seen
     row = replace(
         row, linear_psnr=surrogate.psnr(train, val, test), linear_accuracy=surrogate.accuracy(train, val, test)
     )
@@ -274,7 +300,7 @@ def measure(
         db = reconstruct(grid.irn, train, val, test, grid.effort, seed, device)
         row = replace(row, psnr=float(db.mean()), spread=float(db.std()))
     if "icn" in networks:
-        correct = classify(train, val, test, public.classes, grid.effort, seed, device)
+        correct = classify(train, val, test, classes, grid.effort, seed, device)
         row = replace(row, accuracy=float(correct.mean()))
     return replace(row, seconds=time.monotonic() - started)
 
