@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import extractors
+import pytest
 import torch
 
 from driver import TINY
+from privet.cli.plan import command
+from privet.planner.choosing import Limits
+from privet.planner.find import Question, identified
+from privet.planner.identify import Anonymity
 from privet.planner.known import AWARE, UNAWARE, known
+from privet.schedule import Source
 from privet.train import one_thread
 
 
@@ -22,3 +29,24 @@ def test_who_knows_the_network_draws_more_and_victims_are_not_asked(tmp_path: Pa
     assert 3 < found.aware.n == found.unaware.n <= 16
     assert found.aware.mean > found.unaware.mean + 3
     assert found.aware.high - found.aware.low < 15, "an interval of decibels, not of a rate"
+
+
+@pytest.mark.parametrize(
+    ("guesses", "expected"),
+    [
+        ([], False),
+        ([Anonymity(1, False, 0.0, 0.4), Anonymity(10, True, 0.5, 0.9)], True),
+        ([Anonymity(1, True, 0.49, 0.4)], False),
+        ([Anonymity(100, False, 0.0, 1.0)], False),
+    ],
+)
+def test_most_channels_named_is_identified(guesses: list[Anonymity], expected: bool) -> None:
+    assert identified(guesses) is expected
+
+
+@pytest.mark.parametrize(("known", "flag"), [(None, None), (True, "--known"), (False, "--no-known")])
+def test_the_command_says_whether_it_was_asked(known: bool | None, flag: str | None) -> None:
+    asked = Question(Source("digits"), Limits(psnr=19.0), known=known)
+    words = shlex.split(command(asked, Path("out")))
+    assert [w for w in words if w.endswith("known")] == ([flag] if flag else [])
+    assert "--jobs" not in words
