@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from privet.cli import plan_runs
-from privet.cli.options import AnyVersion, Data, Device, Group, Jobs, Json, Limit, Resize
+from privet.cli.options import AnyVersion, Data, Device, Group, Json, Limit, Resize
 from privet.cli.root import PIPED, err
 from privet.errors import Infeasible, SpecError
 
@@ -89,7 +89,9 @@ def plan(
     limit: Limit = None,
     seed: Annotated[int | None, typer.Option(help="of the client's random choices [secret]")] = None,
     device: Device = "cpu",
-    jobs: Jobs = 0,
+    jobs: Annotated[
+        int, typer.Option(help="extractors measured at the same time, a process of one thread each [all cores]")
+    ] = 0,
     out: Annotated[
         Path, typer.Option(help="folder for tables.parquet, device.json, plan.json, edge.onnx and plan.html; resumes")
     ] = Path("privet-plan"),
