@@ -167,7 +167,7 @@ def test_memory_does_not_grow_with_the_data_and_torch_is_not_needed(
 
 def test_the_cloud_learns_in_a_process_that_has_the_release_alone(planned: tuple[Path, Source], tmp_path: Path) -> None:
     folder, _ = planned
-    pictures(tmp_path / "p.parquet", 900)
+    pictures(tmp_path / "p.parquet", 4000)
     release.release(folder, str(tmp_path / "p.parquet"), tmp_path / "alone" / "release", target="y")
     (tmp_path / "p.parquet").unlink()
     command = [
@@ -187,12 +187,14 @@ def test_the_cloud_learns_in_a_process_that_has_the_release_alone(planned: tuple
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     told = json.loads(done.stdout)
-    assert told["accuracy"]["mean"] > told["majority"] + 0.15, "whether half of it is bright"
-    assert told["accuracy"]["n"] == 81
+    assert told["accuracy"]["mean"] > told["majority"] + 0.05, (
+        "whether half of it is bright; rows are in a secret order"
+    )
+    assert 300 < told["accuracy"]["n"] < 500
     z, y = rows_of(tmp_path / "alone" / "release")
     session = onnxruntime.InferenceSession(tmp_path / "alone" / "cloud" / "server.onnx")
     said = session.run(None, {"z": z[:200].astype(np.float32).reshape(-1, 3, 6, 6)})[0].argmax(1)
-    assert (said == y[:200]).mean() > told["majority"] + 0.15, "the graph answers as the network that was trained"
+    assert (said == y[:200]).mean() > told["majority"] + 0.05, "the graph answers as the network that was trained"
 
 
 def test_tables_and_digits_are_released_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
