@@ -4,6 +4,7 @@ channels leak, the rest drawn by a seed that only the client has (Li et al. 2017
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from privet.train import some
 WORST, LEAKING = 1 / 2, 1 / 4  # shares of the channels that are pruned: 64 and 32 of the paper's 128
 PRIVATE = 6400  # people for Fisher's criterion, as in the paper
 ENOUGH, FEW_PEOPLE = 10, 0.1  # people for a value, and the shrinkage where there are fewer
+BATCH = 128  # people of a mini-batch of Fisher's criterion, as in the paper
 POOLED = 8  # places by side that Fisher's criterion sees
 
 
@@ -42,6 +44,18 @@ def selected(
     return channels, pruned, {"fisher": worth.tolist(), "psnr": leaks.tolist()}
 
 
+def met(head: torch.nn.Module, private: Part, device: str = "cpu") -> Iterator[fisher.Moments]:
+    """The moments of people's maps, pooled to 8x8 places, after each mini-batch of 128: one object that grows."""
+    moments = fisher.Moments(int(private.y.max()) + 1)
+    for start in range(0, len(private), BATCH):
+        part = private.take(np.arange(start, min(start + BATCH, len(private))))
+        z = pairs(head, part, device).z
+        if z.dim() == 4 and min(z.shape[2:]) > POOLED:
+            z = torch.nn.functional.adaptive_avg_pool2d(z, POOLED)
+        moments.add(z, torch.from_numpy(part.y))
+        yield moments
+
+
 @torch.no_grad()
 def criterion(head: torch.nn.Module, private: Part, device: str = "cpu") -> torch.Tensor:
     """J of every channel [C] on the private people (6,400 at most), from maps pooled to 8x8 places; shrunk more where
@@ -50,12 +64,7 @@ def criterion(head: torch.nn.Module, private: Part, device: str = "cpu") -> torc
     if not len(labelled):
         raise DataError("nobody among the private people carries the target; label some")
     rows = some(labelled, PRIVATE, 0)
-    moments = fisher.Moments(int(private.y.max()) + 1)
-    for chunk in np.array_split(rows, max(1, len(rows) // 128)):
-        z = pairs(head, private.take(chunk), device).z
-        if z.dim() == 4 and min(z.shape[2:]) > POOLED:
-            z = torch.nn.functional.adaptive_avg_pool2d(z, POOLED)
-        moments.add(z, torch.from_numpy(private.y[chunk]))
+    *_, moments = met(head, private.take(rows), device)
     return moments.criterion(fisher.SHRINKAGE if len(rows) >= ENOUGH * moments.outer.shape[1] else FEW_PEOPLE)[0]
 
 

@@ -18,10 +18,9 @@ from privet.data.corpus import Corpus, Part
 from privet.planner import find
 from privet.planner.characterize import BOTH, Asked, Grid, Public, drawn, layers, measured
 from privet.planner.choosing import Limits
-from privet.planner.fisher import Moments
 from privet.planner.identify import Lookup, anonymity
 from privet.planner.known import known as white_box
-from privet.planner.pruning import POOLED, survivors
+from privet.planner.pruning import BATCH, met, survivors
 from privet.planner.table import Table
 from privet.pretrained import pool
 from privet.pretrained.pool import Source
@@ -36,7 +35,6 @@ from privet.train import inputs, one_thread
 
 IRN, ICN = frozenset({"irn"}), frozenset({"icn"})
 SEED = 1
-BATCH = 128  # people of a mini-batch of Fisher's criterion
 SHARES = ((1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.5, 1.0, 1.0), (0.25, 1.0, 1.0), (0.5, 0.5, 1.0), (0.5, 0.5, 0.5))
 GUESSES = (1, 10, 100, 1000)  # pictures of an adversary's own
 HALF = 0.5  # of the inner filters
@@ -232,18 +230,12 @@ class Bench:
         head = self.source.chain.head(self.deep).to(self.where.device)
         most = max(b for b in self.size.batches if b * BATCH <= max(BATCH, len(self.corpus.task_train)))
         rows = np.random.default_rng(SEED).permutation(len(self.corpus.task_train))[: most * BATCH]
-        moments, made = Moments(self.corpus.n_classes(self.corpus.target)), {}
-        with torch.no_grad():
-            for number, chunk in enumerate(np.split(rows, range(BATCH, len(rows), BATCH)), start=1):
-                part = self.corpus.task_train.take(chunk)
-                z = head(inputs(part.x).to(self.where.device))
-                if z.dim() == 4 and min(z.shape[2:]) > POOLED:
-                    z = torch.nn.functional.adaptive_avg_pool2d(z, POOLED)
-                moments.add(z, torch.from_numpy(part.y))
-                if number in self.size.batches:
-                    made[number] = moments.criterion()[0].cpu().numpy()
-                if report:
-                    report("Fisher's criterion", number, most)
+        made = {}
+        for number, moments in enumerate(met(head, self.corpus.task_train.take(rows), self.where.device), start=1):
+            if number in self.size.batches:
+                made[number] = moments.criterion()[0].cpu().numpy()
+            if report:
+                report("Fisher's criterion", number, most)
         return self.found(made, [], f"layer {self.deep}, mini-batches of {BATCH} of the owner's people")
 
     def settings(self, report: Report) -> Finding:
