@@ -63,7 +63,7 @@ def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert told["feasible"] is False
     assert told["binding"] == ["psnr"]
     assert told["nearest"]["psnr"] > 2
-    assert said.err.count("privet: no extractor in the tables keeps all limits") == 1
+    assert said.err.count("privet: no extractor is predicted to keep all limits") == 1
     assert not (tmp_path / "out" / "plan.json").exists()
 
 

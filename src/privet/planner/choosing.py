@@ -85,17 +85,35 @@ def candidates(
     return found
 
 
+def places(choices: Sequence[Candidate], limits: Limits, margin: float, switch: float) -> list[tuple[str, int]]:
+    """(source, layer) with a depth within the limits on time and bytes, in the order of preference: what they leak is
+    known for certain only when their channels are."""
+    within = [c for c in choices if limits.kept(c.told(margin), but="psnr")]
+    best = {c.source: max(_known(one) for one in within if one.source == c.source) for c in within}
+    turn = -1 if _little(limits, switch) else 1
+    return sorted({(c.source, c.layer) for c in within}, key=lambda at: (-best[at[0]], at[0], turn * at[1]))
+
+
 def preferred(choices: Sequence[Candidate], limits: Limits, margin: float, switch: float) -> list[Candidate]:
     """Feasible choices, best first: of each source the deepest layer where little may leak, else the shallowest, and
     of a layer the widest depth, then ever smaller ones; sources by the accuracy that the tables give their first."""
     feasible = [c for c in choices if limits.kept(c.told(margin))]
-    deep = limits.psnr is not None and limits.psnr <= switch
+    deep = _little(limits, switch)
     by_source: dict[str, list[Candidate]] = {}
     for c in feasible:
         by_source.setdefault(c.source, []).append(c)
     ranked = [_down(found, deep) for found in by_source.values()]
-    ranked.sort(key=lambda found: -found[0].accuracy if math.isfinite(found[0].accuracy) else 0.0)
+    ranked.sort(key=lambda found: -_known(found[0]))
     return [c for found in ranked for c in found]
+
+
+def _little(limits: Limits, switch: float) -> bool:
+    """Whether so little may leak that deep layers are worth more."""
+    return limits.psnr is not None and limits.psnr <= switch
+
+
+def _known(choice: Candidate) -> float:
+    return choice.accuracy if math.isfinite(choice.accuracy) else 0.0
 
 
 def _down(found: list[Candidate], deep: bool) -> list[Candidate]:
@@ -162,7 +180,7 @@ def infeasible(choices: Sequence[Candidate], limits: Limits, margin: float) -> I
     if nearest:
         joined = "; or ".join(told)
         return Infeasible(
-            f"no extractor in the tables keeps all limits; the limit on {' or on '.join(nearest)} binds: {joined}",
+            f"no extractor is predicted to keep all limits; the limit on {' or on '.join(nearest)} binds: {joined}",
             nearest,
             nearest,
         )
@@ -171,7 +189,7 @@ def infeasible(choices: Sequence[Candidate], limits: Limits, margin: float) -> I
     nearest = {n: found for n, found in best.told(margin).items() if n in given and found > given[n]}
     said = " and ".join(_said(n, v) for n, v in nearest.items())
     return Infeasible(
-        f"no extractor in the tables keeps all limits, nor all but one of them; {said} is predicted to do (layer "
+        f"no extractor is predicted to keep all limits, nor all but one of them; {said} is predicted to do (layer "
         f"{best.layer} of {best.source}, {best.depth} channels)", nearest, nearest,
     )  # fmt: skip
 

@@ -108,7 +108,7 @@ def measured(plan: Plan) -> list[tuple[str, str, str]]:
         ("Reconstruction, people met only now", _db(v.victims), psnr),
         *_known_rows(plan),
         ("Without a payload: the mean picture", f"{v.floor.mean:.2f} dB", ""),
-        ("Predicted by the tables", f"{plan.predicted.psnr:.2f} dB, deviation {plan.predicted.std:.2f}", ""),
+        ("Predicted for these channels", f"{plan.predicted.psnr:.2f} dB, deviation {plan.predicted.std:.2f}", ""),
         ("A picture takes", f"{v.ms:.2f} ms", f"at most {limits.ms:g} ms" if limits.ms is not None else ""),
         ("Weights", f"{v.bytes:,} bytes", f"at most {limits.bytes:,} bytes" if limits.bytes is not None else ""),
         ("Payload", f"{v.payload_bytes:,} bytes", ""),

@@ -7,6 +7,7 @@
     else                 the shallowest (all are worth the same, and it computes least);  D' as wide as m allows
     keep     channels of m without the half that Fisher's criterion finds worst on the private data and the quarter
              that leaks most on public data;  F = D' of them at random, by a seed that only the client has
+    P        of the tables, moved to the very channels F by the linear decoder (`privet.planner.offers`)
 
 With the strategy `pareto` the most accurate choice by the tables is taken first (`privet.planner.pareto`); what both
 strategies would take at each limit stands in every plan.
@@ -14,8 +15,9 @@ strategies would take at each limit stands in every plan.
 The choice is then verified by decoders that had no part in it, on private pictures: where they draw
 more than the limit allows, D' is lowered, then the next layer is taken. No choice looks at the victims' figures.
 
-Deviations: a margin of one deviation (z = 1; the paper has none); verification; depths between those of the tables are
-read off a line in log2 D'; constant channels are pruned first."""
+Deviations: a margin of one deviation (z = 1; the paper has none); P of the channels that are left after pruning, where
+the paper takes that of random ones; verification; depths between those of the tables are read off a line in log2 D';
+constant channels are pruned first."""
 
 from __future__ import annotations
 
@@ -30,12 +32,13 @@ from privet.data.corpus import Corpus
 from privet.errors import Infeasible, SpecError, unknown
 from privet.planner import pareto
 from privet.planner.characterize import Grid
-from privet.planner.choosing import Candidate, Limits, candidates, infeasible, preferred, switch_of
+from privet.planner.choosing import Candidate, Limits, candidates, infeasible, switch_of
 from privet.planner.device import Device
 from privet.planner.identify import Anonymity
 from privet.planner.known import Known
+from privet.planner.offers import Offers
 from privet.planner.pareto import STRATEGIES, Compared
-from privet.planner.pruning import narrowed, selected
+from privet.planner.pruning import narrowed
 from privet.planner.table import Table
 from privet.planner.verifying import Verified, verify
 from privet.pretrained.pool import Source
@@ -100,22 +103,17 @@ def plan(
     check(margin, switch, inner, strategy)
     named = {source.name: source for source in sources}
     level = switch_of(table) if switch is None else switch
-    choices = candidates(named, table, where, corpus.shape, inner, seed)
-    order = (
-        preferred(choices, limits, margin, level) if strategy == "paper" else pareto.ordered(choices, limits, margin)
-    )
-    if not order:
-        raise infeasible(choices, limits, margin)
+    tabled = candidates(named, table, where, corpus.shape, inner, seed)
+    offers = Offers(named, table, tabled, corpus, grid, seed, device, report)
     tried: list[dict[str, Any]] = []
-    for done, choice in enumerate(order):
-        chain = named[choice.source].chain
-        channels, pruned, scores = selected(
-            named[choice.source], choice.layer, choice.depth, corpus, grid, seed, device, report
+    for choice in offers.turns(strategy, limits, margin, level):
+        selection, _ = offers.of((choice.source, choice.layer))
+        channels, kept = selection.channels(choice.depth), narrowed(named[choice.source], choice.layer, inner, seed)
+        head = named[choice.source].chain.head(
+            choice.layer, torch.tensor(channels), {k: torch.tensor(v) for k, v in kept.items()}
         )
-        kept = narrowed(named[choice.source], choice.layer, inner, seed)
-        head = chain.head(choice.layer, torch.tensor(channels), {k: torch.tensor(v) for k, v in kept.items()})
         if report:
-            report(f"verifying layer {choice.layer}, {choice.depth} channels", done, len(order))
+            report(f"verifying layer {choice.layer}, {choice.depth} channels", len(tried), len(tried) + 1)
         found = verify(head, corpus, where, choice, grid, device)
         keeps = limits.kept(found.told())
         tried.append(
@@ -124,13 +122,13 @@ def plan(
         )  # fmt: skip
         if keeps:
             return Plan(
-                choice.source, choice.layer, named[choice.source].layers[choice.layer - 1], tuple(channels),
-                {k: tuple(v) for k, v in kept.items()}, limits, choice, found, pruned, tuple(tried), level,
-                table.rank_correlation(), seed, where.name, strategy=strategy,
-                compared=pareto.compared(choices, limits, margin, level),
-                accuracy_deviation=pareto.deviation(table), scores=scores,
+                choice.source, choice.layer, named[choice.source].layers[choice.layer - 1], channels,
+                {k: tuple(v) for k, v in kept.items()}, limits, choice, found, selection.pruned(choice.depth),
+                tuple(tried), level, table.rank_correlation(), seed, where.name, strategy=strategy,
+                compared=pareto.compared(tabled, limits, margin, level),
+                accuracy_deviation=pareto.deviation(table), scores=selection.scores,
             )  # fmt: skip
-    raise failed(tried, limits)
+    raise failed(tried, limits) if tried else infeasible(offers.predicted(), limits, margin)
 
 
 def check(margin: float, switch: float | None, inner: float, strategy: str = "paper") -> None:
@@ -145,7 +143,7 @@ def check(margin: float, switch: float | None, inner: float, strategy: str = "pa
 
 
 def failed(tried: Sequence[dict[str, Any]], limits: Limits) -> Infeasible:
-    """Everything that the tables promised was measured to be beyond a limit."""
+    """Everything that was predicted to keep the limits was measured to be beyond one."""
     over = {
         name: min(float(one[name]) for one in tried)
         for name, value in asdict(limits).items()
@@ -153,11 +151,15 @@ def failed(tried: Sequence[dict[str, Any]], limits: Limits) -> Infeasible:
     }
     best = min(tried, key=lambda one: one["psnr"])
     return Infeasible(
-        f"the tables held {len(tried)} choices to keep all limits, and measured again none does: the closest was "
+        f"{_choices(len(tried))} predicted to keep all limits, and measured none does: the closest was "
         f"layer {best['layer']} of {best['source']} with {best['depth']} channels, {best['psnr']:.1f} dB, "
         f"{best['ms']:.1f} ms, {best['bytes']:,} bytes",
         over or ("psnr",), over or {"psnr": best["psnr"]},
     )  # fmt: skip
+
+
+def _choices(count: int) -> str:
+    return "one choice was" if count == 1 else f"{count} choices were"
 
 
 def _told(value: Any) -> Any:

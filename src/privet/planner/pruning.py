@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,11 +26,32 @@ BATCH = 128  # people of a mini-batch of Fisher's criterion, as in the paper
 POOLED = 8  # places by side that Fisher's criterion sees
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The channels of a layer in the order in which they would be released, `order`, and every channel's scores: the
+    worth by Fisher's criterion and the dB that it leaks alone."""
+
+    order: tuple[int, ...]
+    worth: torch.Tensor
+    leaks: torch.Tensor
+
+    def channels(self, depth: int) -> tuple[int, ...]:
+        """The `depth` channels that are released, ascending: fewer are always some of more."""
+        return tuple(sorted(self.order[:depth]))
+
+    def pruned(self, depth: int) -> dict[str, int]:
+        """How many each rule pruned before so many were taken."""
+        return survivors(self.worth, self.leaks, depth)[1]
+
+    @property
+    def scores(self) -> dict[str, list[float]]:
+        return {"fisher": self.worth.tolist(), "psnr": self.leaks.tolist()}
+
+
 def selected(
-    source: Source, layer: int, depth: int, corpus: Corpus, grid: Grid, seed: int, device: str, report: Report = None
-) -> tuple[list[int], dict[str, int], dict[str, list[float]]]:
-    """The channels to release: those left by pruning, drawn at random; how many each rule pruned; every channel's
-    scores."""
+    source: Source, layer: int, corpus: Corpus, grid: Grid, seed: int, device: str, report: Report = None
+) -> Selection:
+    """What is left of a layer after pruning, in random order, and behind it what is left where less is pruned."""
     head = source.chain.head(layer).to(device)
     if report:
         report("Fisher's criterion on the private people", 0, 2)
@@ -38,10 +59,17 @@ def selected(
     if report:
         report("what single channels leak, on public people", 1, 2)
     leaks = single_channels(head, Public.of(corpus, min(grid.pictures or 1000, 600)), device)
-    keep, pruned = survivors(worth, leaks, depth)
+    return Selection(tuple(ordered(worth, leaks, seed)), worth, leaks)
+
+
+def ordered(worth: torch.Tensor, leaks: torch.Tensor, seed: int) -> list[int]:
+    """All channels, survivors of full pruning first: each ring of them in an order that the seed draws."""
     generator = np.random.default_rng([seed, 7])
-    channels = sorted(int(c) for c in generator.choice(keep, depth, replace=False))
-    return channels, pruned, {"fisher": worth.tolist(), "psnr": leaks.tolist()}
+    made: list[int] = []
+    while len(made) < len(worth):
+        keep, _ = survivors(worth, leaks, len(made) + 1)
+        made += generator.permutation([c for c in keep.tolist() if c not in made]).tolist()
+    return made
 
 
 def met(head: torch.nn.Module, private: Part, device: str = "cpu") -> Iterator[fisher.Moments]:

@@ -66,8 +66,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a layer and a depth give over draws of channels: means, and the deviation of the PSNR over draws. `measured`
-    counts the draws that networks were trained for."""
+    """What a layer and a depth give over draws of channels: means, and the deviation of the PSNR over draws. `linear`
+    is the mean PSNR of the surrogate; `measured` counts the draws that networks were trained for."""
 
     source: str
     layer: int
@@ -75,6 +75,7 @@ class Cell:
     psnr: float
     std: float
     accuracy: float
+    linear: float
     draws: int
     measured: int
 
@@ -105,7 +106,7 @@ class Table:
         """One a layer and depth. Draws without networks count where networks were trained for another draw of the same
         cell and the surrogate ranks as they do: what it says of the difference is added, and what it misses from cell
         to cell is part of the deviation. Where it may not speak, the deviation is that of its own figures."""
-        slopes = {what: self._slope(what) for what in LINEAR}
+        slopes = {what: self.slope(what) for what in LINEAR}
         found = []
         for key in dict.fromkeys((r.source, r.layer, r.depth) for r in self.rows):
             rows = [r for r in self.rows if (r.source, r.layer, r.depth) == key]
@@ -116,8 +117,8 @@ class Table:
             std = float((draws if len(draws) > 1 else linear).std(ddof=1)) if len(linear) > 1 else math.nan
             accuracy = float(worth.mean()) if len(worth) else math.nan
             measured = sum(r.psnr is not None for r in rows)
-            std = math.hypot(std, self._missed(slopes["loss"])) if measured < len(draws) else std
-            found.append(Cell(*key, float(draws.mean()), std, accuracy, len(draws), measured))
+            std = math.hypot(std, self.missed()) if measured < len(draws) else std
+            found.append(Cell(*key, float(draws.mean()), std, accuracy, float(linear.mean()), len(draws), measured))
         return found
 
     def smoothed(self) -> list[Cell]:
@@ -144,7 +145,7 @@ class Table:
             ]  # fmt: skip
         return made
 
-    def _slope(self, what: str) -> float | None:
+    def slope(self, what: str = "loss") -> float | None:
         """By how much networks rise where the surrogate rises by one; None where it may not speak."""
         name = LINEAR[what]
         if not self.rank_correlation(name.removeprefix("linear_")) >= AGREES:
@@ -152,8 +153,9 @@ class Table:
         x, y = np.array([(getattr(r, name), getattr(r, what)) for r in self.rows if r.psnr is not None]).T
         return float(np.polyfit(x, y, 1)[0])
 
-    def _missed(self, slope: float | None) -> float:
-        """The deviation in dB of what a line of this slope misses of the privacy loss."""
+    def missed(self) -> float:
+        """The deviation in dB of what a line of that slope misses of the privacy loss; 0 where it may not speak."""
+        slope = self.slope()
         rest = [r.loss - (slope or 0.0) * r.linear_psnr for r in self.rows if r.loss is not None]
         return float(np.std(rest, ddof=2)) if slope is not None and len(rest) > 2 else 0.0
 

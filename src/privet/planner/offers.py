@@ -1,0 +1,82 @@
+"""What a layer would release, and what those very channels are predicted to let through.
+
+Tables speak of random channels. A plan releases channels that are left after pruning, which leak less, often by some
+dB. The linear decoder says how much less, at the depths of the tables:
+
+    P(m, D') + slope (linear decoder of the D' channels to be released - its mean over the draws of the tables)
+
+with the slope by which networks follow it. Where it does not rank as they do, the tables' figures stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from privet.data.corpus import Corpus
+from privet.planner import pareto, surrogate
+from privet.planner.characterize import Grid, Public, pairs
+from privet.planner.choosing import Candidate, Limits, places, preferred
+from privet.planner.pruning import Selection, selected
+from privet.planner.table import Table
+from privet.pretrained.pool import Source
+from privet.setting import Report
+
+Place = tuple[str, int]  # source, layer
+
+
+@dataclass
+class Offers:
+    """The layers of a pool with the channels that each would release, looked at as they are asked for."""
+
+    sources: dict[str, Source]
+    table: Table
+    tabled: Sequence[Candidate]
+    corpus: Corpus
+    grid: Grid
+    seed: int
+    device: str = "cpu"
+    report: Report = None
+    seen: dict[Place, tuple[Selection, list[Candidate]]] = field(default_factory=dict)
+
+    def turns(self, strategy: str, limits: Limits, margin: float, switch: float) -> Iterator[Candidate]:
+        """Choices that are predicted to keep the limits, best first, by the paper's strategy or by `pareto`."""
+        order = places(self.tabled, limits, margin, switch)
+        if strategy == "paper":
+            for place in order:
+                yield from preferred(self.of(place)[1], limits, margin, switch)
+        else:
+            yield from pareto.ordered([c for place in order for c in self.of(place)[1]], limits, margin)
+
+    def of(self, place: Place) -> tuple[Selection, list[Candidate]]:
+        """The channels of a layer, and its choices as predicted for them."""
+        if place not in self.seen:
+            name, layer = place
+            chosen = selected(self.sources[name], layer, self.corpus, self.grid, self.seed, self.device, self.report)
+            self.seen[place] = chosen, self._predicted(place, chosen)
+        return self.seen[place]
+
+    def predicted(self) -> list[Candidate]:
+        """All choices, those of layers that were looked at as predicted for their channels."""
+        return [c for place in self.seen for c in self.seen[place][1]] + [
+            c for c in self.tabled if (c.source, c.layer) not in self.seen
+        ]
+
+    def _predicted(self, place: Place, chosen: Selection) -> list[Candidate]:
+        own = sorted((c for c in self.tabled if (c.source, c.layer) == place), key=lambda c: c.depth)
+        slope = self.table.slope()
+        if slope is None:
+            return own
+        name, layer = place
+        cells = sorted((c for c in self.table.cells() if (c.source, c.layer) == place), key=lambda c: c.depth)
+        head = self.sources[name].chain.head(layer).to(self.device)
+        parts = [pairs(head, part, self.device) for part in Public.of(self.corpus, self.grid.pictures).parts]
+        less = []
+        for cell in cells:
+            z = list(chosen.channels(cell.depth))
+            less.append(slope * (surrogate.psnr(*(replace(part, z=part.z[:, z]) for part in parts)) - cell.linear))
+        at = [math.log2(cell.depth) for cell in cells]
+        levels = np.maximum.accumulate([c.psnr + np.interp(math.log2(c.depth), at, less) for c in own])
+        return [replace(c, psnr=float(p), std=self.table.missed()) for c, p in zip(own, levels, strict=True)]
