@@ -17,10 +17,10 @@ from privet.attacks.irn import Irn
 from privet.errors import RunError
 from privet.planner.table import Row, Table
 from privet.recipes import page, reproduce
-from privet.recipes.claims import Grid, Where
+from privet.recipes.claims import Both, Grid, Where
 from privet.recipes.evidence import Evidence
 from privet.recipes.measurement import Finding, remembered
-from privet.recipes.privynet import estimates, measures, sets
+from privet.recipes.privynet import channels, estimates, grid, networks, sets
 from privet.recipes.privynet.sets import Width
 
 LAYERS, DEPTHS, DRAWS = (1, 3, 6), (2, 8, 32), 5
@@ -50,7 +50,7 @@ def evidence(**found: Any) -> Evidence:
     return Evidence({}, findings={f"d/{key}": Finding("d", value, (1, 2)) for key, value in found.items()})
 
 
-def holds(both: measures.Both, there: Evidence) -> bool | None:
+def holds(both: Both, there: Evidence) -> bool | None:
     """Whether the interval of the margin lies above 0 (True), at or below it (False), or on both sides (None), for
     both adversaries alike."""
     measure, tell = both
@@ -70,21 +70,21 @@ OPPOSITE = table(lambda m, d: 14 + 2 * m - np.log2(d), lambda m, d: 0.5 + (0.05 
 @pytest.mark.parametrize(
     "both",
     [
-        measures.trend("d", "layer"),
-        measures.trend("d", "depth"),
-        measures.lost_where_deep("d"),
-        measures.lost_with_depth("d"),
+        grid.trend("d", "layer"),
+        grid.trend("d", "depth"),
+        grid.lost_where_deep("d"),
+        grid.lost_with_depth("d"),
     ],
 )
-def test_trends_of_the_grid(both: measures.Both) -> None:
+def test_trends_of_the_grid(both: Both) -> None:
     assert holds(both, evidence(grid=PAPER)) is True
     assert holds(both, evidence(grid=OPPOSITE)) is False
 
 
 def test_a_strategy_that_has_one_layer_takes_no_shallower_one() -> None:
-    assert holds(measures.plans("d"), evidence(grid=PAPER)) is True
+    assert holds(grid.plans("d"), evidence(grid=PAPER)) is True
     one = Table(tuple(r for r in PAPER.rows if r.layer == 1))
-    assert holds(measures.plans("d"), evidence(grid=one)) is False
+    assert holds(grid.plans("d"), evidence(grid=one)) is False
 
 
 def test_ranks_are_spearman_s() -> None:
@@ -96,11 +96,11 @@ def test_ranks_are_spearman_s() -> None:
 def test_deeper_is_worth_more_at_equal_loss() -> None:
     better = table(lambda m, d: 20 - m + np.log2(d), lambda m, d: 0.3 + 0.02 * m + 0.05 * np.log2(d), 0.01)
     worse = table(lambda m, d: 20 - m + np.log2(d), lambda m, d: 0.6 - 0.07 * m + 0.05 * np.log2(d), 0.01)
-    assert holds(measures.envelope("d"), evidence(grid=better)) is True
-    assert holds(measures.envelope("d"), evidence(grid=worse)) is False
+    assert holds(grid.envelope("d"), evidence(grid=better)) is True
+    assert holds(grid.envelope("d"), evidence(grid=worse)) is False
     apart = table(lambda m, d: 40 - 6 * m + 0.1 * np.log2(d), lambda m, d: 0.5, 0.01)
     with pytest.raises(RunError, match="not defined"):
-        measures.envelope("d")[0](evidence(grid=apart), "fresh")
+        grid.envelope("d")[0](evidence(grid=apart), "fresh")
 
 
 def test_shares_of_variance_by_hand() -> None:
@@ -108,9 +108,9 @@ def test_shares_of_variance_by_hand() -> None:
     made = {(1, 1): [0.0, 2.0], (1, 2): [4.0, 6.0], (2, 1): [10.0, 12.0], (2, 2): [14.0, 16.0]}
     layer, depth, within = estimates.shares({k: np.array(v) for k, v in made.items()})
     assert (layer * 240, depth * 240, within * 240) == pytest.approx((8 * 25, 8 * 4, 8))
-    assert holds(measures.matters("d", 0, estimates.loss, "PSNR"), evidence(grid=PAPER)) is True
+    assert holds(grid.matters("d", 0, estimates.loss, "PSNR"), evidence(grid=PAPER)) is True
     chance = table(lambda m, d: 20, lambda m, d: 0.5, 3.0)
-    assert holds(measures.matters("d", 0, estimates.loss, "PSNR"), evidence(grid=chance)) is not True
+    assert holds(grid.matters("d", 0, estimates.loss, "PSNR"), evidence(grid=chance)) is not True
 
 
 def alone(psnr: Any, accuracy: Any, channels: int = 64) -> dict[int, tuple[Table, Table]]:
@@ -125,32 +125,32 @@ def test_single_channels() -> None:
     alike = alone(lambda c: 14 + c / 63, lambda c: 0.3 + 0.05 * c / 63)
     for which in (0, 1):
         for figure in ("psnr", "accuracy"):
-            assert holds(measures.spread("d", which, figure), evidence(single=apart)) is True
-            assert holds(measures.spread("d", which, figure), evidence(single=alike)) is False
-        assert holds(measures.unrelated("d", which), evidence(single=alike)) is False
+            assert holds(channels.spread("d", which, figure), evidence(single=apart)) is True
+            assert holds(channels.spread("d", which, figure), evidence(single=alike)) is False
+        assert holds(channels.unrelated("d", which), evidence(single=alike)) is False
     many = np.random.default_rng(0).permutation(2000)
     free = alone(lambda c: 14 + c / 500, lambda c: 0.3 + many[c] / 5000, 2000)
-    assert holds(measures.unrelated("d", 0), evidence(single=free)) is True
+    assert holds(channels.unrelated("d", 0), evidence(single=free)) is True
 
 
 def test_leaking_and_useless_channels() -> None:
     same = alone(lambda c: 20 - c / 10, lambda c: 0.2 + c / 100)  # what leaks most is worth least
     other = alone(lambda c: 14 + c / 10, lambda c: 0.2 + c / 100)
-    assert holds(measures.independent("d"), evidence(single=other)) is True
-    assert holds(measures.independent("d"), evidence(single=same)) is False
-    assert "16 of the 16" in measures.independent("d")[1](evidence(single=same), "fresh")
+    assert holds(channels.independent("d"), evidence(single=other)) is True
+    assert holds(channels.independent("d"), evidence(single=same)) is False
+    assert "16 of the 16" in channels.independent("d")[1](evidence(single=same), "fresh")
 
 
 def test_fisher_finds_and_settles() -> None:
     single = alone(lambda c: 14 + c / 10, lambda c: 0.2 + c / 100)
     right = {2: np.arange(64.0), 50: np.arange(64.0)}
     wrong = {2: NOISE.permutation(64).astype(float), 50: -np.arange(64.0)}
-    assert holds(measures.fisher_finds("d"), evidence(single=single, fisher=right)) is True
-    assert holds(measures.fisher_finds("d"), evidence(single=single, fisher=wrong)) is False
-    assert holds(measures.fisher_settles("d"), evidence(fisher=right)) is True
-    assert holds(measures.fisher_settles("d"), evidence(fisher=wrong)) is False
+    assert holds(channels.fisher_finds("d"), evidence(single=single, fisher=right)) is True
+    assert holds(channels.fisher_finds("d"), evidence(single=single, fisher=wrong)) is False
+    assert holds(channels.fisher_settles("d"), evidence(fisher=right)) is True
+    assert holds(channels.fisher_settles("d"), evidence(fisher=wrong)) is False
     with pytest.raises(RunError, match="compares with nothing"):
-        measures.fisher_settles("d")[0](evidence(fisher={50: np.arange(64.0)}), "fresh")
+        channels.fisher_settles("d")[0](evidence(fisher={50: np.arange(64.0)}), "fresh")
 
 
 def test_pruned_channels_beside_random_ones() -> None:
@@ -163,8 +163,8 @@ def test_pruned_channels_beside_random_ones() -> None:
 
     for which in (1, 2):
         for figure in ("psnr", "accuracy"):
-            assert holds(measures.better("d", which, figure), evidence(settings=ways(17, 0.62))) is True
-            assert holds(measures.better("d", which, figure), evidence(settings=ways(19, 0.5))) is False
+            assert holds(channels.better("d", which, figure), evidence(settings=ways(17, 0.62))) is True
+            assert holds(channels.better("d", which, figure), evidence(settings=ways(19, 0.5))) is False
 
 
 def widths(psnr: float, accuracy: float, ms: float, rate: float) -> list[Width]:
@@ -180,15 +180,15 @@ def widths(psnr: float, accuracy: float, ms: float, rate: float) -> list[Width]:
 def test_half_of_the_inner_filters() -> None:
     good, bad = evidence(widths=widths(16.3, 0.51, 0.5, 0.2)), evidence(widths=widths(13, 0.4, 0.95, 1.0))
     for both in (
-        measures.unharmed("d", "psnr"),
-        measures.unharmed("d", "accuracy"),
-        measures.faster("d"),
-        measures.harder_to_guess("d"),
+        networks.unharmed("d", "psnr"),
+        networks.unharmed("d", "accuracy"),
+        networks.faster("d"),
+        networks.harder_to_guess("d"),
     ):
         assert holds(both, good) is True
         assert holds(both, bad) is not True
-    assert holds(measures.unharmed("d", "psnr"), bad) is False
-    assert holds(measures.faster("d"), bad) is False
+    assert holds(networks.unharmed("d", "psnr"), bad) is False
+    assert holds(networks.faster("d"), bad) is False
 
 
 def test_samples_and_clusters() -> None:
@@ -197,12 +197,12 @@ def test_samples_and_clusters() -> None:
 
     settled = {250: of(14, 14.1), 1000: of(15, 15.1), 4000: of(15.1, 15.2)}
     rising = {250: of(14, 14.1), 1000: of(15, 15.1), 4000: of(17, 17.1)}
-    assert holds(measures.enough("d"), evidence(samples=settled)) is True
-    assert holds(measures.enough("d"), evidence(samples=rising)) is False
+    assert holds(grid.enough("d"), evidence(samples=settled)) is True
+    assert holds(grid.enough("d"), evidence(samples=rising)) is False
     flat = {1: of(14, 14.1, 14), 2: of(15, 15.1, 15), 3: of(15.1, 15.2, 15.1)}
     steep = {1: of(14, 14.1, 14), 2: of(14.1, 14.2, 14.1), 3: of(15, 15.1, 15)}
-    assert holds(measures.saturates("d"), evidence(clusters=flat)) is True
-    assert holds(measures.saturates("d"), evidence(clusters=steep)) is False
+    assert holds(networks.saturates("d"), evidence(clusters=flat)) is True
+    assert holds(networks.saturates("d"), evidence(clusters=steep)) is False
 
 
 def test_another_set_of_people() -> None:
@@ -210,11 +210,11 @@ def test_another_set_of_people() -> None:
     rows = [row(m, d, i, 10.0 + 3 * i + m + d / 10, 0.5) for m in LAYERS for d in DEPTHS for i in range(DRAWS)]
     there = Table(tuple(replace(r, psnr=(r.psnr or 0) - 1) for r in reversed(rows)))
     against = Table(tuple(replace(r, psnr=40 - (r.psnr or 0), linear_psnr=0.0) for r in rows))
-    both = measures.transfers_to("d", "e")
+    both = grid.transfers_to("d", "e")
     for other, expected in ((there, True), (against, False)):
         found = Evidence({}, findings={"d/grid": Finding("d", Table(tuple(rows))), "e/grid": Finding("e", other)})
         assert holds(both, found) is expected
-    assert holds(measures.transfers("d"), evidence(halves=[Table(tuple(rows)), Table(tuple(rows))])) is True
+    assert holds(grid.transfers("d"), evidence(halves=[Table(tuple(rows)), Table(tuple(rows))])) is True
     assert "differs by 1.00 dB on average, 1.00 at most" in both[1](
         Evidence({}, findings={"d/grid": Finding("d", Table(tuple(rows))), "e/grid": Finding("e", there)}), "published"
     )
@@ -226,12 +226,12 @@ def test_anonymity_on_all_and_nothing() -> None:
     def guesses(rate: float, draws: int = 8) -> dict[float, list[list[dict[str, Any]]]]:
         return {0.5: [[{"pairs": 10, "named": rate > 0, "rate": rate, "correlation": 1.0}]] * draws}
 
-    both = measures.anonymous("d", 0.5, 10)
+    both = networks.anonymous("d", 0.5, 10)
     assert holds(both, evidence(guesses=guesses(1.0))) is False
     assert holds(both, evidence(guesses=guesses(0.0))) is True
     assert holds(both, evidence(guesses=guesses(0.0, 3))) is None
     with pytest.raises(RunError, match="no 1,000 pictures"):
-        measures.anonymous("d", 0.5, 1000)[0](evidence(guesses=guesses(1.0)), "fresh")
+        networks.anonymous("d", 0.5, 1000)[0](evidence(guesses=guesses(1.0)), "fresh")
 
 
 def test_knowing_the_network() -> None:
@@ -242,9 +242,9 @@ def test_knowing_the_network() -> None:
         shallow = {"by": "inversion", "aware": of(aware), "unaware": of(20)}
         return {1: shallow, 6: {"by": "least_squares", "aware": of(14), "unaware": of(14)}}
 
-    assert holds(measures.knowing_helps_not("d", 0), evidence(known=told(30))) is False
-    assert holds(measures.knowing_helps_not("d", 0), evidence(known=told(20.1))) is True
-    assert holds(measures.knowing_helps_not("d", 1), evidence(known=told(30))) is True
+    assert holds(networks.knowing_helps_not("d", 0), evidence(known=told(30))) is False
+    assert holds(networks.knowing_helps_not("d", 0), evidence(known=told(20.1))) is True
+    assert holds(networks.knowing_helps_not("d", 1), evidence(known=told(30))) is True
 
 
 def costs(conv: float, fc: dict[str, float]) -> Evidence:
@@ -257,7 +257,7 @@ def costs(conv: float, fc: dict[str, float]) -> Evidence:
 
 def test_costs_by_block() -> None:
     right, wrong = costs(4.0, {"224": 90.0, "32": 20.0, "64": 40.0}), costs(0.5, {"32": 9.0, "64": 8.0, "224": 7.0})
-    for both in (measures.dominates("ms"), measures.dominates("bytes"), measures.dense_grows()):
+    for both in (networks.dominates("ms"), networks.dominates("bytes"), networks.dense_grows()):
         assert holds(both, right) is True
         assert holds(both, wrong) is False
 
@@ -266,8 +266,8 @@ def test_exponents() -> None:
     there = Evidence(
         {}, findings={"fisher/cost": Finding("", {"people": [1.0, 1.02, 0.98], "values": [3.4, 3.5, 3.45]})}
     )
-    assert holds(measures.grows_as("people", 1.2), there) is True
-    assert holds(measures.grows_as("values", 3.2), there) is False
+    assert holds(networks.grows_as("people", 1.2), there) is True
+    assert holds(networks.grows_as("values", 3.2), there) is False
 
 
 def test_nothing_is_read_from_networks_that_were_not_trained() -> None:

@@ -32,6 +32,7 @@ Verdict = Literal["reproduced", "not reproduced", "inconclusive", "differs", "no
 ATTACKERS: tuple[Attacker, ...] = get_args(Attacker)
 Measure = Callable[[Evidence, Attacker], Estimate]
 Tell = Callable[[Evidence, Attacker], str]
+Both = tuple[Measure, Tell]
 Drawing = Chart | str  # a chart, or a figure that is drawn already, as SVG
 Draw = Callable[[Evidence, Attacker], Drawing]
 

@@ -9,14 +9,12 @@ import numpy as np
 from privet.auditing.estimate import Estimate, weights
 from privet.defense import Defense, parse
 from privet.errors import RunError
-from privet.recipes.claims import Measure, Tell
 from privet.recipes.disco.sets import ALONE, ALPHA
 from privet.recipes.evidence import COTRAINED, Arm, Attacker, Evidence
 from privet.recipes.reading import family
 from privet.report.runs import Runs
 
 MATCHED = 0.02  # of target accuracy
-Both = tuple[Measure, Tell]
 Floats = np.ndarray
 
 

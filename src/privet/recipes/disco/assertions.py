@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from privet.recipes.claims import Claim, Part
-from privet.recipes.disco.arms import Both
+from privet.recipes.claims import Both, Claim, Part
 from privet.recipes.disco.design import (
     cut_matters,
     disentangled,

@@ -13,8 +13,9 @@ from privet.auditing.estimate import Estimate
 from privet.defense import parse
 from privet.defenses.disco import Disco
 from privet.errors import RunError
+from privet.recipes.claims import Both
 from privet.recipes.curves import Trade, gap, spearman
-from privet.recipes.disco.arms import Both, at_random, chosen, control, learned, sweep, worst
+from privet.recipes.disco.arms import at_random, chosen, control, learned, sweep, worst
 from privet.recipes.disco.sets import Set
 from privet.recipes.evidence import Arm, Attacker, Evidence, above, below, combine, difference, measured
 from privet.recipes.reading import by_seed, constant, family, percent, trade

@@ -9,10 +9,10 @@ import numpy as np
 from privet.auditing.estimate import Estimate
 from privet.errors import RunError
 from privet.recipes import frontier
+from privet.recipes.claims import Both
 from privet.recipes.curves import Trade, gap
 from privet.recipes.disco.arms import (
     MATCHED,
-    Both,
     at_random,
     cheapest,
     chosen,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from privet.recipes.claims import Claim, Part
-from privet.recipes.privynet import measures as m
+from privet.recipes.claims import Both, Claim, Part
+from privet.recipes.privynet import channels, grid, networks
 from privet.recipes.privynet.estimates import loss, utility
-from privet.recipes.privynet.sets import HALF
+from privet.recipes.privynet.sets import HALF, SETS
 
 LAYERS = ("the middle layer", "the deepest layer")
 SETTINGS = {1: "pruned by characterization", 2: "pruned by Fisher's criterion"}
 
 
-def part(data: str, said: str, both: m.Both, *keys: str) -> Part:
+def part(data: str, said: str, both: Both, *keys: str) -> Part:
     """A part on one data set."""
     return Part(f"{data}: {said}", both[0], tuple(f"{data}/{key}" for key in keys), both[1])
 
 
-def cost(said: str, both: m.Both, key: str) -> Part:
+def cost(said: str, both: Both, key: str) -> Part:
     """A part that needs no data."""
     return Part(said, both[0], (key,), both[1])
 
@@ -26,9 +26,9 @@ def single(data: str) -> list[Part]:
     made = []
     for which, layer in enumerate(LAYERS):
         made += [
-            part(data, f"accuracies differ at {layer}", m.spread(data, which, "accuracy"), "single"),
-            part(data, f"PSNRs differ at {layer}", m.spread(data, which, "psnr"), "single"),
-            part(data, f"one says little of the other at {layer}", m.unrelated(data, which), "single"),
+            part(data, f"accuracies differ at {layer}", channels.spread(data, which, "accuracy"), "single"),
+            part(data, f"PSNRs differ at {layer}", channels.spread(data, which, "psnr"), "single"),
+            part(data, f"one says little of the other at {layer}", channels.unrelated(data, which), "single"),
         ]
     return made
 
@@ -37,15 +37,15 @@ def anonymity(data: str) -> list[Part]:
     """Section 4 on one data set."""
     made = [
         part(data, f"{100 * share:.0f} % of the inner filters, {n:,} picture{'s' if n > 1 else ''}",
-             m.anonymous(data, share, n), "guesses")
+             networks.anonymous(data, share, n), "guesses")
         for share in (1.0, HALF, 0.25)
         for n in (1, 10, 100, 1000)
         if data != "digits" or n < 1000
     ]  # fmt: skip
     return [
         *made,
-        part(data, "knowing it helps not at the shallowest layer", m.knowing_helps_not(data, 0), "known"),
-        part(data, "knowing it helps not at the deepest layer", m.knowing_helps_not(data, 1), "known"),
+        part(data, "knowing it helps not at the shallowest layer", networks.knowing_helps_not(data, 0), "known"),
+        part(data, "knowing it helps not at the deepest layer", networks.knowing_helps_not(data, 1), "known"),
     ]
 
 
@@ -59,20 +59,20 @@ CLAIMS = (
         "accuracy from most to fewest channels than the shallowest, and with the fewest is worth less; at the lowest "
         "PSNR that two layers both reach, the deeper one is worth more.",
         tuple(
-            p for d in m.SETS for p in (
-                part(d, "PSNR falls with the layer", m.trend(d, "layer"), "grid"),
-                part(d, "PSNR rises with the channels", m.trend(d, "depth"), "grid"),
-                part(d, "channels matter more at the deepest layer", m.lost_where_deep(d), "grid"),
-                part(d, "few channels of the deepest layer are worth less", m.lost_with_depth(d), "grid"),
-                part(d, "at equal low PSNR deeper is worth more", m.envelope(d), "grid"),
+            p for d in SETS for p in (
+                part(d, "PSNR falls with the layer", grid.trend(d, "layer"), "grid"),
+                part(d, "PSNR rises with the channels", grid.trend(d, "depth"), "grid"),
+                part(d, "channels matter more at the deepest layer", grid.lost_where_deep(d), "grid"),
+                part(d, "few channels of the deepest layer are worth less", grid.lost_with_depth(d), "grid"),
+                part(d, "at equal low PSNR deeper is worth more", grid.envelope(d), "grid"),
             )
-        ), ("3a", "3b", "3c", *(f"panels-{d}" for d in m.SETS)),
+        ), ("3a", "3b", "3c", *(f"panels-{d}" for d in SETS)),
     ),
     Claim(
         "2b", "Single channels differ in what they are worth and in what they leak, and one says little of the other.",
         "Figure 4, table 4c", "m=4: accuracy .16 to .64, PSNR 12.9 to 18.1 dB; m=6: .29 to .43, 13.0 to 16.2 dB",
         "At the middle and the deepest layer: best over worst accuracy at least 1.5, PSNR over at least 2 dB, |r| of "
-        "both below .3.", tuple(p for d in m.SETS for p in single(d)), ("4",),
+        "both below .3.", tuple(p for d in SETS for p in single(d)), ("4",),
     ),
     Claim(
         "2c", "Layer and number of channels matter more than which channels.", "Figure 5",
@@ -80,8 +80,8 @@ CLAIMS = (
         "Shares of the variance of PSNR and accuracy (eta squared): layer, and depth, each above the choice of "
         "channels.",
         tuple(
-            part(d, f"{factor} above choice, {name}", m.matters(d, i, figure, name), "grid")
-            for d in m.SETS for figure, name in ((loss, "PSNR"), (utility, "accuracy"))
+            part(d, f"{factor} above choice, {name}", grid.matters(d, i, figure, name), "grid")
+            for d in SETS for figure, name in ((loss, "PSNR"), (utility, "accuracy"))
             for i, factor in enumerate(("layer", "depth"))
         ), ("5",),
     ),
@@ -89,12 +89,12 @@ CLAIMS = (
         "2d", "Less than a thousand public pictures characterize the privacy loss.", "Figure 7a",
         "the PSNR settles below 1,000 pictures (augmented; here they are not)",
         "PSNR from 1,000 pictures (the most below them on a small set) within .5 dB of that from the most.",
-        tuple(part(d, "a thousand pictures suffice", m.enough(d), "samples") for d in m.SETS), ("7a",),
+        tuple(part(d, "a thousand pictures suffice", grid.enough(d), "samples") for d in SETS), ("7a",),
     ),
     Claim(
         "2e", "A characterization carries over to other classes.", "Figures 7b, 7c", "same trend on CIFAR-10 and 100",
         "Rank correlation of at least .9 between extractors on either half of the classes.",
-        tuple(part(d, "either half of the classes", m.transfers(d), "halves") for d in m.SETS), ("7b",),
+        tuple(part(d, "either half of the classes", grid.transfers(d), "halves") for d in SETS), ("7b",),
     ),
     Claim(
         "2f", "A loose limit takes a shallow layer, a tight one the deepest.", "Figure 8",
@@ -102,14 +102,15 @@ CLAIMS = (
         "By construction of the strategy, wherever two layers keep the limits: it takes a shallower layer under 28 dB "
         "than under 17 dB (a tenth inside of what the grid spans, "
         "where it does not span them).",
-        tuple(part(d, "the loose limit takes the shallower layer", m.plans(d), "grid") for d in m.SETS), ("8",),
+        tuple(part(d, "the loose limit takes the shallower layer", grid.plans(d), "grid") for d in SETS), ("8",),
     ),
     Claim(
         "2g", "What a channel leaks is nearly independent of what it is worth.", "Figure 10",
         "of the 32 channels that leak most, 4 are among the 32 that are worth least (chance: 8)",
         "Of the quarter that leaks most no more are among the quarter that is worth least than chance puts there in "
         "97.5 of 100 draws.",
-        tuple(part(d, "leaking channels are not useless ones", m.independent(d), "single") for d in m.SETS), ("10",),
+        tuple(part(d, "leaking channels are not useless ones", channels.independent(d), "single") for d in SETS),
+        ("10",),
     ),
     Claim(
         "2h", "Fisher's criterion finds useless channels on little private data.", "Figures 11, 12",
@@ -117,9 +118,9 @@ CLAIMS = (
         "Half of the channels pruned by it hold at least 60 % of the worst quarter; ranks of 10 and of the most "
         "mini-batches correlate by at least .9.",
         tuple(
-            p for d in m.SETS for p in (
-                part(d, "finds the worst channels", m.fisher_finds(d), "single", "fisher"),
-                part(d, "ten mini-batches suffice", m.fisher_settles(d), "fisher"),
+            p for d in SETS for p in (
+                part(d, "finds the worst channels", channels.fisher_finds(d), "single", "fisher"),
+                part(d, "ten mini-batches suffice", channels.fisher_settles(d), "fisher"),
             )
         ), ("11",),
     ),
@@ -128,9 +129,9 @@ CLAIMS = (
         "accuracy .684, .701, .696; PSNR 18.3, 17.5, 17.05 dB (random, characterization, Fisher)",
         "Welch's interval of the difference in PSNR above 0; accuracy at most a point below.",
         tuple(
-            p for d in m.SETS for i, name in SETTINGS.items() for p in (
-                part(d, f"{name}: leaks less", m.better(d, i, "psnr"), "settings"),
-                part(d, f"{name}: worth no less", m.better(d, i, "accuracy"), "settings"),
+            p for d in SETS for i, name in SETTINGS.items() for p in (
+                part(d, f"{name}: leaks less", channels.better(d, i, "psnr"), "settings"),
+                part(d, f"{name}: worth no less", channels.better(d, i, "accuracy"), "settings"),
             )
         ), ("13",),
     ),
@@ -141,18 +142,19 @@ CLAIMS = (
         "saved, and "
         "fewer channels identified from ten pictures.",
         tuple(
-            p for d in m.SETS for p in (
-                part(d, "accuracy stays", m.unharmed(d, "accuracy"), "widths"),
-                part(d, "PSNR stays", m.unharmed(d, "psnr"), "widths"),
-                part(d, "a fifth of the time is saved", m.faster(d), "widths"),
-                part(d, "fewer channels are identified", m.harder_to_guess(d), "widths"),
+            p for d in SETS for p in (
+                part(d, "accuracy stays", networks.unharmed(d, "accuracy"), "widths"),
+                part(d, "PSNR stays", networks.unharmed(d, "psnr"), "widths"),
+                part(d, "a fifth of the time is saved", networks.faster(d), "widths"),
+                part(d, "fewer channels are identified", networks.harder_to_guess(d), "widths"),
             )
         ), ("14", "15"),
     ),
     Claim(
         "2k", "Two clusters of residual blocks are enough for the reconstruction network.", "Figure 19",
         "PSNR saturates at two clusters", "The second cluster gains more dB than the third.",
-        tuple(part(d, "the second gains more than the third", m.saturates(d), "clusters") for d in m.SETS), ("19",),
+        tuple(part(d, "the second gains more than the third", networks.saturates(d), "clusters") for d in SETS),
+        ("19",),
     ),
     Claim(
         "2l", "Of a whole VGG-16 the convolutions take the time and the dense layers the storage, the more so the "
@@ -160,16 +162,16 @@ CLAIMS = (
         "At every size of the picture convolutions take over half of the time and dense layers over half of the bytes; "
         "the share of these grows with the size.",
         (
-            cost("convolutions take most of the time", m.dominates("ms"), "vgg16/cost"),
-            cost("dense layers take most of the bytes", m.dominates("bytes"), "vgg16/cost"),
-            cost("their share grows with the picture", m.dense_grows(), "vgg16/cost"),
+            cost("convolutions take most of the time", networks.dominates("ms"), "vgg16/cost"),
+            cost("dense layers take most of the bytes", networks.dominates("bytes"), "vgg16/cost"),
+            cost("their share grows with the picture", networks.dense_grows(), "vgg16/cost"),
         ), ("20-time", "20-storage"),
     ),
     Claim(
         "2m", "Fisher's criterion costs O((K + N) d^2 + d^3) for each channel.", "Appendix E", "derived, not measured",
         "Fitted powers of the time: at most 1.2 in people and in channels, at most 3.2 in values.",
         tuple(
-            cost(f"at most {most:g} in {what}", m.grows_as(what, most), "fisher/cost")
+            cost(f"at most {most:g} in {what}", networks.grows_as(what, most), "fisher/cost")
             for what, most in (("people", 1.2), ("channels", 1.2), ("values", 3.2))
         ),
     ),
@@ -177,8 +179,8 @@ CLAIMS = (
         "2n", "A characterization carries over to another data set.", "Figure 7c", "CIFAR-10 and CIFAR-100; here faces",
         "Rank correlation of at least .9 between the same extractors on both sets.",
         (
-            Part("cifar10 and utkface", m.transfers_to("cifar10", "utkface")[0], ("cifar10/grid", "utkface/grid"),
-                 m.transfers_to("cifar10", "utkface")[1]),
+            Part("cifar10 and utkface", grid.transfers_to("cifar10", "utkface")[0], ("cifar10/grid", "utkface/grid"),
+                 grid.transfers_to("cifar10", "utkface")[1]),
         ), ("7c",),
     ),
     Claim(
@@ -186,6 +188,6 @@ CLAIMS = (
         "layer and channels it is, nor reconstructs better.", "Section 4", "argued, not attacked",
         "Less than half of the channels are identified from 1 to 1,000 pictures, with all, half and a quarter of the "
         "inner filters; attacks that know the network draw at most .5 dB better.",
-        tuple(p for d in m.SETS for p in anonymity(d)), ("guess",),
+        tuple(p for d in SETS for p in anonymity(d)), ("guess",),
     ),
 )  # fmt: skip

@@ -12,10 +12,11 @@ from privet.errors import PrivetError, RunError
 from privet.planner.table import Table
 from privet.recipes.claims import Draw, Figure
 from privet.recipes.evidence import Attacker, Evidence
+from privet.recipes.privynet.channels import found_by_fisher, worst_and_leaking
 from privet.recipes.privynet.estimates import cells, loss, mean_of, utility, worst
-from privet.recipes.privynet.measures import SETS, chosen, found_by_fisher, worst_and_leaking
+from privet.recipes.privynet.grid import chosen
 from privet.recipes.privynet.panels import Bytes, Panel
-from privet.recipes.privynet.sets import Width
+from privet.recipes.privynet.sets import SETS, Width
 from privet.report.chart import Chart, Point, Series
 from privet.report.sections import png
 from privet.report.svg import text

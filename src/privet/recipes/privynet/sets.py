@@ -35,6 +35,7 @@ from privet.train import inputs, one_thread
 
 IRN, ICN = frozenset({"irn"}), frozenset({"icn"})
 SEED = 1
+SETS = ("digits", "cifar10")  # of the quick grid, and of the others
 SHARES = ((1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.5, 1.0, 1.0), (0.25, 1.0, 1.0), (0.5, 0.5, 1.0), (0.5, 0.5, 0.5))
 GUESSES = (1, 10, 100, 1000)  # pictures of an adversary's own
 HALF = 0.5  # of the inner filters

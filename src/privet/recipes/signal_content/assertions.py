@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from privet.recipes.claims import Claim, Measure, Part, Tell
+from privet.recipes.claims import Both, Claim, Part
 from privet.recipes.curves import Trade
 from privet.recipes.evidence import Attacker, Evidence
 from privet.recipes.signal_content.measures import (
@@ -33,7 +33,7 @@ from privet.recipes.signal_content.reading import adversarial_trade, plain_pruni
 from privet.recipes.signal_content.sets import CELEBA, DIGITS, FC1, FC2, IDENTITY, PLAINLY, SETS, UTKFACE, Set
 
 
-def part(said: str, one: Set, both: tuple[Measure, Tell], *keys: str) -> Part:
+def part(said: str, one: Set, both: Both, *keys: str) -> Part:
     """A part on one data set."""
     return Part(f"{one.name}: {said}", both[0], tuple(f"{one.name}/{k}" for k in keys), both[1])
 

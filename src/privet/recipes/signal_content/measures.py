@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from privet.auditing.estimate import Estimate
-from privet.recipes.claims import Measure, Tell
+from privet.recipes.claims import Both
 from privet.recipes.curves import Trade, gap, spearman, steps, wins
 from privet.recipes.evidence import Arm, Attacker, Evidence, above, below, combine, difference, exactly, measured
 from privet.recipes.reading import by_seed, constant, family, percent, trade
@@ -26,7 +26,7 @@ MOST = 0.8  # "in most cases"
 HEADER = 16  # bytes of a payload's frame that are no coefficients
 
 
-def content_kept(one: Set) -> tuple[Measure, Tell]:
+def content_kept(one: Set) -> Both:
     """How much less of the signal the trained network passes on than the untrained one, all layers together."""
     key = f"{one.name}/{FC1}"
 
@@ -48,7 +48,7 @@ def content_kept(one: Set) -> tuple[Measure, Tell]:
     return measure, tell
 
 
-def deeper(one: Set, hidden: str) -> tuple[Measure, Tell]:
+def deeper(one: Set, hidden: str) -> Both:
     """The attack on raw z falls from split to split."""
 
     def arms(evidence: Evidence, attacker: Attacker) -> list[Arm]:
@@ -60,20 +60,18 @@ def deeper(one: Set, hidden: str) -> tuple[Measure, Tell]:
     return measure, lambda evidence, attacker: f"split by split: {percent(*arms(evidence, attacker))}"
 
 
-def free_lowers(one: Set, hidden: str) -> tuple[Measure, Tell]:
+def free_lowers(one: Set, hidden: str) -> Both:
     """At every cut the attack on the whole signal content is below that on raw z."""
     return _lower(one, hidden, one.cuts, lambda evidence, key: ("none", FREE))
 
 
-def bounded_lowers(one: Set, hidden: str, cuts: Sequence[str]) -> tuple[Measure, Tell]:
+def bounded_lowers(one: Set, hidden: str, cuts: Sequence[str]) -> Both:
     """At each of these cuts the attack on the smallest payload that costs at most a point is below that on the whole
     signal content. Where no smaller payload does, the two are one, and nothing is lowered."""
     return _lower(one, hidden, cuts, lambda evidence, key: (FREE, bounded(evidence, key)))
 
 
-def _lower(
-    one: Set, hidden: str, cuts: Sequence[str], choose: Callable[[Evidence, str], tuple[str, str]]
-) -> tuple[Measure, Tell]:
+def _lower(one: Set, hidden: str, cuts: Sequence[str], choose: Callable[[Evidence, str], tuple[str, str]]) -> Both:
     def pairs(evidence: Evidence, attacker: Attacker) -> list[tuple[Arm, Arm, str]]:
         found = []
         for key in (f"{one.name}/{cut}" for cut in cuts):
@@ -96,7 +94,7 @@ def _lower(
     return measure, tell
 
 
-def keeps_target(one: Set, cuts: Sequence[str]) -> tuple[Measure, Tell]:
+def keeps_target(one: Set, cuts: Sequence[str]) -> Both:
     """What was chosen on task_val to cost at most a point costs the victims at most a point, too, at each cut."""
 
     def pairs(evidence: Evidence) -> list[tuple[Arm, Arm]]:
@@ -114,7 +112,7 @@ def keeps_target(one: Set, cuts: Sequence[str]) -> tuple[Measure, Tell]:
     return measure, tell
 
 
-def rises(one: Set, hidden: str | None) -> tuple[Measure, Tell]:
+def rises(one: Set, hidden: str | None) -> Both:
     """From each number of kept coefficients to the next, target accuracy (no attribute) or the attack on an attribute
     rises, or falls by less than a point."""
     key = f"{one.name}/{FC1}"
@@ -133,7 +131,7 @@ def rises(one: Set, hidden: str | None) -> tuple[Measure, Tell]:
 Trader = Callable[[Evidence, Set, str, Attacker], Trade]
 
 
-def beats(one: Set, hidden: str, rival: Trader, own: Trader = svd_trade) -> tuple[Measure, Tell]:
+def beats(one: Set, hidden: str, rival: Trader, own: Trader = svd_trade) -> Both:
     """At equal target error the attack error is higher on at least 80 % of the grid."""
 
     def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
@@ -146,7 +144,7 @@ def beats(one: Set, hidden: str, rival: Trader, own: Trader = svd_trade) -> tupl
     return measure, tell
 
 
-def one_coefficient(one: Set, hidden: str) -> tuple[Measure, Tell]:
+def one_coefficient(one: Set, hidden: str) -> Both:
     """m' = 1 lowers the attack on an attribute that is not correlated with the target."""
     key = f"{one.name}/{FC1}"
 
@@ -159,7 +157,7 @@ def one_coefficient(one: Set, hidden: str) -> tuple[Measure, Tell]:
     )
 
 
-def adversarial_on(one: Set, hidden: str, own: bool) -> tuple[Measure, Tell]:
+def adversarial_on(one: Set, hidden: str, own: bool) -> Both:
     """Adversarial training against the first attribute lowers the attack on it (own), and leaves another one more
     exposed than one coefficient does."""
     key = f"{one.name}/plain"
@@ -177,7 +175,7 @@ def adversarial_on(one: Set, hidden: str, own: bool) -> tuple[Measure, Tell]:
     )
 
 
-def fewer_values(one: Set, cuts: Sequence[str]) -> tuple[Measure, Tell]:
+def fewer_values(one: Set, cuts: Sequence[str]) -> Both:
     """Fewer values travel than z has, however many coefficients are kept."""
 
     def shares(evidence: Evidence) -> list[tuple[str, str, float]]:
@@ -195,7 +193,7 @@ def fewer_values(one: Set, cuts: Sequence[str]) -> tuple[Measure, Tell]:
     return lambda evidence, attacker: exactly(1 - max(share for _, _, share in shares(evidence))), tell
 
 
-def macs_exact(one: Set) -> tuple[Measure, Tell]:
+def macs_exact(one: Set) -> Both:
     """The edge's extra work is m'/m of the server's first layer, within a per cent of that layer."""
 
     def shares(evidence: Evidence) -> list[tuple[str, str, float, float]]:
@@ -219,7 +217,7 @@ def macs_exact(one: Set) -> tuple[Measure, Tell]:
     return measure, tell
 
 
-def ranked(one: Set, which: int) -> tuple[Measure, Tell]:
+def ranked(one: Set, which: int) -> Both:
     """Adversarial training has the higher attack error at equal target error than noise (0) or bottleneck (1)."""
     hidden, key = one.hidden[0], f"{one.name}/plain"
     method = ("supervised_noise", "information_bottleneck")[which]
@@ -234,7 +232,7 @@ def ranked(one: Set, which: int) -> tuple[Measure, Tell]:
     )
 
 
-def relaxed(one: Set, hidden: str | None) -> tuple[Measure, Tell]:
+def relaxed(one: Set, hidden: str | None) -> Both:
     """At m' = 4 the SVD loses at most a point of target accuracy to the auto-encoder, and leaks at most two more."""
     key, defenses = f"{one.name}/plain", ("autoencoder:keep=4", ours("4"))
 
@@ -250,7 +248,7 @@ def relaxed(one: Set, hidden: str | None) -> tuple[Measure, Tell]:
     return measure, lambda evidence, attacker: f"auto-encoder, SVD: {percent(*arms(evidence, attacker))}"
 
 
-def shaped(one: Set, figure: str) -> tuple[Measure, Tell]:
+def shaped(one: Set, figure: str) -> Both:
     """After the training a figure of z on task_val is lower than after as many epochs of plain training: correlation
     between units, or distance from a Gaussian."""
     keys = f"{one.name}/{PLAINLY}", f"{one.name}/{FC1}"
@@ -271,7 +269,7 @@ def shaped(one: Set, figure: str) -> tuple[Measure, Tell]:
     return lambda evidence, attacker: difference(*values(evidence)), tell
 
 
-def gaussian(one: Set) -> tuple[Measure, Tell]:
+def gaussian(one: Set) -> Both:
     """At least half of the units are near a Gaussian after the training."""
     key = f"{one.name}/{FC1}"
 
@@ -286,7 +284,7 @@ def gaussian(one: Set) -> tuple[Measure, Tell]:
     )
 
 
-def alike(one: Set, hidden: str) -> tuple[Measure, Tell]:
+def alike(one: Set, hidden: str) -> Both:
     """The whole signal content leaks as much as W z, of which it is a bijection: within two points either way."""
     key = f"{one.name}/plain"
 
@@ -299,7 +297,7 @@ def alike(one: Set, hidden: str) -> tuple[Measure, Tell]:
     )
 
 
-def layer_hides(one: Set, hidden: str) -> tuple[Measure, Tell]:
+def layer_hides(one: Set, hidden: str) -> Both:
     """One layer more on the edge leaks no more than the whole signal content, within a point."""
     key = f"{one.name}/plain"
 
@@ -312,7 +310,7 @@ def layer_hides(one: Set, hidden: str) -> tuple[Measure, Tell]:
     )
 
 
-def better_target(one: Set) -> tuple[Measure, Tell]:
+def better_target(one: Set) -> Both:
     """One coefficient keeps the target at least as well as adversarial training, within a point."""
     key, plain = f"{one.name}/{FC1}", f"{one.name}/plain"
 
@@ -325,7 +323,7 @@ def better_target(one: Set) -> tuple[Measure, Tell]:
     )
 
 
-def stays_exposed(one: Set, hidden: str) -> tuple[Measure, Tell]:
+def stays_exposed(one: Set, hidden: str) -> Both:
     """An attribute that goes with the target is still recognized above its floor."""
     key = f"{one.name}/{FC1}"
 
@@ -338,7 +336,7 @@ def stays_exposed(one: Set, hidden: str) -> tuple[Measure, Tell]:
     )
 
 
-def ablated(one: Set, arm: str, hidden: str | None) -> tuple[Measure, Tell]:
+def ablated(one: Set, arm: str, hidden: str | None) -> Both:
     """With one part of the training left out, one kept coefficient has a lower target accuracy, or leaks more."""
     keys, defense = (f"{one.name}/{FC1}", f"{one.name}/{arm}"), ONE
 
