@@ -49,6 +49,19 @@ def name_of(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(differing).encode()).hexdigest()[:16]
 
 
+def sealed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with its hash as `seal`, so that a change of the file is noticed."""
+    return {**told, "seal": hashlib.sha256(canonical(told).encode()).hexdigest()}
+
+
+def unsealed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What was sealed; ValueError where it was changed since."""
+    rest = {k: v for k, v in told.items() if k != "seal"}
+    if sealed(rest) != told:
+        raise ValueError("it was changed since it was written")
+    return rest
+
+
 def file_hash(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as stream:

@@ -43,13 +43,7 @@ class Setting:
         """Refuse with SpecError what can be seen to be wrong before anything is loaded."""
         if self.freeze not in (None, "edge", "server", "both"):
             raise SpecError(unknown("half to freeze", self.freeze, ("edge", "server", "both")))
-        if self.device.split(":")[0] not in ("cpu", "cuda"):
-            raise SpecError(f"the device {self.device!r} cannot be used here (cpu and cuda can); use --device cpu")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as problem:
-            reason = (str(problem).strip().splitlines() or ["no reason given"])[0]
-            raise SpecError(f"the device {self.device!r} cannot be used here ({reason}); use --device cpu") from problem
+        usable(self.device)
         if self.freeze and not self.weights and self.model in ("", *BUILT_IN):
             raise SpecError(
                 f"--freeze {self.freeze} keeps {self.model or 'the default network'} as it is drawn "
@@ -132,3 +126,14 @@ def stage(report: Report, text: str) -> Callable[[int, int], None] | None:
     if report is None:
         return None
     return lambda done, total: report(text, done, total)
+
+
+def usable(device: str) -> None:
+    """SpecError where a device is not there."""
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise SpecError(f"the device {device!r} cannot be used here (cpu and cuda can); use --device cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as problem:
+        reason = (str(problem).strip().splitlines() or ["no reason given"])[0]
+        raise SpecError(f"the device {device!r} cannot be used here ({reason}); use --device cpu") from problem

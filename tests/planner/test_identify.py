@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import extractors
@@ -13,6 +15,7 @@ from privet.planner.identify import Anonymity, anonymity, identify
 from privet.planner.pruning import narrowed
 from privet.pretrained import pool as pools
 from privet.pretrained import zoo
+from privet.pretrained.layers import Step
 from privet.pretrained.pool import Source
 from privet.train import inputs
 
@@ -67,6 +70,15 @@ def test_inner_filters_left_out_spoil_the_copy(pool: list[Source]) -> None:
 
 def test_maps_of_no_layers_size_are_not_guessed(pool: list[Source]) -> None:
     assert identify(pictures(2), torch.rand(2, 3, 5, 5), pool) is None
+
+
+def test_networks_that_pictures_are_too_small_for_are_asked_as_far_as_they_go(pool: list[Source]) -> None:
+    deep = replace(pool[0], name="deep", chain=deepcopy(pool[0].chain))
+    deep.chain.layers.add_module("last", Step(torch.nn.Conv2d(6, 6, 9).requires_grad_(False)))
+    x = pictures(3)
+    guess = identify(x, pool[2].chain.head(3, torch.tensor(CHANNELS))(x), [deep, pool[2]])
+    assert guess is not None
+    assert guess.source == "right"
 
 
 def test_constant_channels_say_nothing(pool: list[Source]) -> None:

@@ -47,6 +47,7 @@ def test_most_channels_named_is_identified(guesses: list[Anonymity], expected: b
 @pytest.mark.parametrize(("known", "flag"), [(None, None), (True, "--known"), (False, "--no-known")])
 def test_the_command_says_whether_it_was_asked(known: bool | None, flag: str | None) -> None:
     asked = Question(Source("digits"), Limits(psnr=19.0), known=known)
-    words = shlex.split(command(asked, Path("out")))
+    words = shlex.split(command(asked, 7, Path("out")))
+    assert words[words.index("--seed") + 1] == "7", "its channels were drawn by it"
     assert [w for w in words if w.endswith("known")] == ([flag] if flag else [])
     assert "--jobs" not in words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -233,9 +234,9 @@ def test_inner_filters_are_left_out_of_what_ships(room: Room, tmp_path: Path) ->
 
 def test_a_choice_that_leaks_more_than_the_tables_said_is_not_taken(room: Room) -> None:
     """The verification has the last word: tables that promise 5 dB are not believed."""
-    there = Device("there", room.people.shape, (Layer("small", 3, "3", 1.0, 100, 100),), here=False)
+    there = Device("there", room.people.shape, (Layer("small", 3, "3", 1.0, 100, 100, 0.5, 10),), here=False)
     lies = extractors.table({(3, 1): 4.0, (3, 2): 5.0})
-    with pytest.raises(Infeasible, match="measured none does") as why:
+    with pytest.raises(Infeasible, match=r"measured none does; the limit on psnr binds: .* dB was measured") as why:
         replace(room, table=lies, where=there).plan(limits=Limits(psnr=7))
     assert why.value.binding == ("psnr",)
     assert why.value.nearest["psnr"] > 7
@@ -291,8 +292,54 @@ def test_the_papers_strategy_looks_at_no_layer_that_it_does_not_need(room: Room)
 
 @pytest.mark.parametrize("more", [{"inner": 0.0}, {"inner": 1.5}, {"margin": -1.0}, {"margin": math.nan}])
 def test_shares_and_margins_have_their_range(more: dict[str, float], room: Room) -> None:
-    with pytest.raises(SpecError, match="inner is a share"):
+    with pytest.raises(SpecError, match=f"--{next(iter(more))} is a"):
         room.plan(**more)
+
+
+def test_extractors_that_say_nothing_are_not_released(room: Room) -> None:
+    """Where the inner filters that are kept are dead, so is everything behind them."""
+    dead = room.small.chain
+    silent = replace(room.small, chain=deepcopy(dead))
+    with torch.no_grad():
+        bank = silent.chain.layer(1)[0]
+        bank.weight.zero_()
+        bank.bias.fill_(-1.0)
+    with pytest.raises(DataError, match="every channel is the same for all private people"):
+        replace(room, small=silent).plan(limits=Limits(psnr=60), seed=3)
+
+
+def test_channels_are_judged_behind_the_filters_that_are_kept(room: Room) -> None:
+    """Pruning and prediction look at the extractor that ships: with one live inner filter, and with a dead one."""
+    chain = deepcopy(room.small.chain)
+    with torch.no_grad():
+        bank = chain.layer(1)[0]
+        bank.weight[:3].zero_()
+        bank.bias[:3].fill_(-1.0)
+    half = replace(room.small, chain=chain)
+    tabled = candidates({"small": half}, room.table, room.where, room.people.shape, 1.0, 3)
+    seen = {}
+    for seed in range(12):
+        offers = Offers({"small": half}, room.table, tabled, room.people, extractors.GRID, seed, inner=1 / 6)
+        with one_thread():
+            selection, choices = offers.of(("small", 3))
+        lives = offers.kept(("small", 3))[1][0] >= 3
+        seen[lives] = selection.alive
+        assert (selection.alive > 0) == lives
+        assert max((c.depth for c in choices), default=0) <= selection.alive
+    assert set(seen) == {True, False}
+
+
+def test_a_plan_says_what_is_left_of_the_task(room: Room) -> None:
+    made = room.plan(seed=3, limits=Limits(psnr=60), switch=0.0, margin=0.0)
+    assert made.verified.accuracy is not None
+    assert made.verified.accuracy.n == 30
+    assert 0 <= made.verified.accuracy.low <= made.verified.accuracy.mean <= made.verified.accuracy.high <= 1
+    y = room.people.parts["task_val"].y
+    assert made.verified.majority == np.bincount(y).max() / len(y)
+    unknown = replace(room.people.parts["task_val"], y=np.full_like(y, -1))
+    people = replace(room.people, parts=room.people.parts | {"task_val": unknown}, digest="")
+    made = replace(room, people=people).plan(seed=3, limits=Limits(psnr=60), switch=0.0, margin=0.0)
+    assert made.verified.accuracy is None
 
 
 # Devices -------------------------------------------------------------------------------------------------------------
@@ -304,11 +351,20 @@ def test_a_device_is_measured_written_and_read_elsewhere(room: Room, tmp_path: P
     made.write(tmp_path / "device.json")
     there = Device.read(tmp_path / "device.json", (1, 6, 6))
     assert there == replace(made, here=False)
-    assert there.ms("small", 3, made.layers[1].macs // 2) == pytest.approx(made.layers[1].ms / 2)
+    whole = made.layers[1]
+    assert whole.least_macs == (6 * 9 * 36) // 6 + 9 * 36, "one filter behind one"
+    line = Layer("small", 3, "3", 5.0, 1000, 100, 3.0, 200)
+    device = replace(made, layers=(line,))
+    assert [device.ms("small", 3, macs) for macs in (1000, 600, 200, 10)] == [5.0, 4.0, 3.0, 3.0], "never for nothing"
+    slower = replace(made, layers=(replace(line, least_ms=6.0),))
+    assert slower.ms("small", 3, 1000) == 6.0, "measured as slower with less work: that is what it takes"
     with pytest.raises(SpecError, match="was not measured with layer 2"):
         there.ms("small", 2, 1)
     with pytest.raises(SpecError, match="samples of"):
         Device.read(tmp_path / "device.json", (1, 8, 8))
-    (tmp_path / "device.json").write_text('{"layers": []}')
-    with pytest.raises(RunError, match="is no profile of a device"):
-        Device.read(tmp_path / "device.json", (1, 6, 6))
+    told = json.loads((tmp_path / "device.json").read_text())
+    idle = told | {"layers": [one | {"macs": 0} for one in told["layers"]]}
+    for damaged in ('{"layers": []}', json.dumps(idle), "[]"):
+        (tmp_path / "device.json").write_text(damaged)
+        with pytest.raises(RunError, match="is no profile of a device"):
+            Device.read(tmp_path / "device.json", (1, 6, 6))

@@ -54,6 +54,31 @@ def test_one_command_makes_a_plan_and_the_same_one_finds_it(
     assert json.loads(capsys.readouterr().out)["channels"] == told["channels"]
 
 
+def test_another_question_never_loses_a_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its channels were drawn in secret: a typing error leaves it, another plan or a refusal sets it aside, whole."""
+    out = tmp_path / "out"
+    assert privet(*ASKED, "--no-known", "--out", out) == 0
+    files = {name: (out / name).read_bytes() for name in ("plan.json", "edge.onnx", "plan.html")}
+    monkeypatch.setattr(own, "fit_task", None)
+    monkeypatch.setattr(characterizing, "measure", None)
+    for wrong in (("--profile", "nowhere.json"), ("--pool", "nowhere"), ("--public", "nowhere"), ("--device", "gpu")):
+        assert privet(*ASKED, *wrong, "--out", out) == 2
+        assert {name: (out / name).read_bytes() for name in files} == files
+    capsys.readouterr()
+    assert privet(*ASKED, "--no-known", "--out", out) == 0
+    (kept,) = (out / "earlier").iterdir()
+    assert str(kept) in capsys.readouterr().err
+    assert {name: (kept / name).read_bytes() for name in files} == files
+    strict = [*ASKED, "--out", out]
+    strict[strict.index("40")] = "2"
+    assert privet(*strict) == 2
+    assert "the plan that was here is kept in" in capsys.readouterr().err
+    assert not any((out / name).exists() for name in files)
+    assert len(list((out / "earlier").iterdir())) == 2
+
+
 def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = [*ASKED, "--json", "--out", tmp_path / "out"]
     asked[asked.index("40")] = "2"
@@ -74,10 +99,15 @@ def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
         (("--max-psnr", "-3"), "is a number of dB above 0"),
         (("--effort", "huge"), "no effort named 'huge'"),
         (("--pool", "nowhere"), "there is no folder of pretrained networks"),
-        (("--source", "vgg19"), "no pretrained network named 'vgg19'"),
+        (("--source", "vgg19"), "no folder of pretrained networks to look for 'vgg19' in"),
+        (("--source", "torchvision:vgg16"), "give --source torchvision:vgg16=FILE"),
+        (("--device", "gpu"), "the device 'gpu' cannot be used here"),
+        (("--margin", "-1"), "--margin is a number of deviations from 0 on"),
+        (("--switch", "nan"), "--switch is a number of dB"),
+        (("--public", "nowhere"), "no data at 'nowhere'"),
         (("--profile", "nowhere.json"), "is no profile of a device"),
         (("--seed", "-1"), "the seed is -1"),
-        (("--inner", "0"), "inner is a share above 0"),
+        (("--inner", "0"), "--inner is a share of the filters above 0"),
         (("--jobs", "-1"), "--jobs must be 0 (all cores) or more"),
         (("--strategy", "best"), "no strategy named 'best'"),
         (("--max-drop", "1"), "--max-drop is of plans over finished runs"),

@@ -24,7 +24,7 @@ from PIL import Image
 from privet import run
 from privet.auditing.estimate import Estimate
 from privet.data.corpus import Corpus
-from privet.errors import DataError, RunError
+from privet.errors import DataError, RunError, SpecError
 from privet.planner import cloud, find, release
 from privet.planner.choosing import Candidate, Limits
 from privet.planner.plan import Plan
@@ -43,7 +43,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Source]:
     folder = tmp_path_factory.mktemp("planned")
     small = extractors.source(folder)
     chosen = Candidate("small", 3, 3, 10.0, 0.1, 0.5, 1.0, 100, 100)
-    verified = Verified(ONE, ONE, ONE, "irn", 1.0, True, 100, 100, 80)
+    verified = Verified(ONE, ONE, ONE, ONE, 0.5, "irn", 1.0, True, 100, 100, 80)
     made = Plan("small", 3, "3", CHANNELS, {}, Limits(psnr=20), chosen, verified, {}, (), 22.0, float("nan"), 1, "here")
     corpus: Corpus = extractors.corpus()
     find.write(made, small, corpus, Where("tiny"), folder / "plan")
@@ -90,9 +90,12 @@ def test_what_is_released_is_what_the_planned_network_computes(planned: tuple[Pa
     assert float(apart.amin(1).max()) < 0.05 < float(apart.topk(2, largest=False).values[:, 1].min())
     assert sorted(whose) == list(range(268)), "each once"
     assert (np.diff(whose) == 1).mean() < 0.1, "not in the order of the file"
+    assert set(whose[:100]) != set(range(100)), "nor dealt to shards in it"
+    assert 60 < np.mean(whose[:90]) < 210
     assert y.tolist() == [bright(x[kept[i]]) for i in whose]
     told = json.loads((tmp_path / "out" / "release.json").read_text())
-    assert set(told) == {"format", "made_from", "classes", "shape", "dtype", "rows", "shards"}, "nothing of the plan"
+    known = {"format", "made_from", "classes", "shape", "dtype", "rows", "shards", "seal"}
+    assert set(told) == known, "nothing of the plan"
     assert sorted(pq.read_schema(tmp_path / "out" / "part-00000.parquet").metadata) == [
         release.MADE_FROM,
         release.SHAPE,
@@ -128,6 +131,19 @@ def test_what_was_stopped_goes_on(
         np.testing.assert_array_equal(a, b)
     with pytest.raises(RunError, match="release of another plan or other data"):
         release.release(folder, data, out, target="y", shard=50)
+
+
+@pytest.mark.parametrize("shard", [1, 7, 50, 4096])
+def test_rows_are_dealt_to_shards_by_the_salt(shard: int) -> None:
+    rows = np.arange(5, 2005, 2)
+    one, two = (release.dealt(rows, shard, salt) for salt in ("ab", "ac"))
+    assert sorted(one) == rows.tolist()
+    assert one.tolist() != two.tolist()
+    assert one.tolist() == release.dealt(rows, shard, "ab").tolist()
+    span = release.MIXED * shard
+    for start in range(0, len(rows), span):
+        assert sorted(one[start : start + span]) == rows[start : start + span].tolist(), "read a bounded way at a time"
+    assert release.dealt(rows[:0], shard, "ab").tolist() == []
 
 
 MEMORY = """
@@ -235,6 +251,16 @@ def test_what_cannot_be_released_is_refused_in_a_sentence(planned: tuple[Path, S
     (copied / "edge.onnx").write_bytes((folder / "edge.onnx").read_bytes() + b" ")
     with pytest.raises(RunError, match="is not the one of"):
         release.release(copied, data, tmp_path / "out", target="y")
+    with pytest.raises(RunError, match="holds a plan, which stays with you"):
+        release.release(folder, data, folder, target="y")
+    told = json.loads((folder / "plan.json").read_text())
+    for changed in ({"salt": "zz"}, {"read_as": {"bogus": 1}}, {"input_shape": [1, 9, 9]}, {"channels": [999]}):
+        (copied / "plan.json").write_text(json.dumps(told | changed))
+        with pytest.raises(RunError, match="it was changed since it was written"):
+            release.release(copied, data, tmp_path / "out", target="y")
+    (copied / "plan.json").write_text("[]")
+    with pytest.raises(RunError, match="holds no plan"):
+        release.release(copied, data, tmp_path / "out", target="y")
     table = pq.read_table(data)
     pq.write_table(table.set_column(1, "y", pa.array([None] * 30, pa.int64())), tmp_path / "q.parquet")
     with pytest.raises(DataError, match=r"it is empty|nobody in"):
@@ -262,10 +288,29 @@ def test_releases_that_are_not_whole_are_refused(planned: tuple[Path, Source], t
     out = tmp_path / "out"
     release.release(folder, str(tmp_path / "p.parquet"), out, target="y", shard=50)
     told = json.loads((out / "release.json").read_text())
-    run.write_text(out / "release.json", json.dumps(told | {"rows": 7}))
+    for changed in ({"rows": 7}, {"shape": []}, {"classes": ["a", "b", "c"]}):
+        run.write_text(out / "release.json", json.dumps(told | changed))
+        with pytest.raises(RunError, match="it was changed since it was written"):
+            cloud.fit(out, tmp_path / "cloud")
+    rest = {k: v for k, v in told.items() if k != "seal"}
+    run.write_text(out / "release.json", json.dumps(run.sealed(rest | {"rows": 7})))
     with pytest.raises(RunError, match="is not whole"):
         cloud.fit(out, tmp_path / "cloud")
     run.write_text(out / "release.json", json.dumps(told))
+    with pytest.raises(SpecError, match="the seed is -1"):
+        cloud.fit(out, tmp_path / "cloud", seed=-1)
+    with pytest.raises(SpecError, match="the device 'gpu' cannot be used here"):
+        cloud.fit(out, tmp_path / "cloud", device="gpu")
+    whole = (out / "part-00000.parquet").read_bytes()
+    zeroed = whole[:1000] + bytes(400) + whole[1400:]
+    (out / "part-00000.parquet").write_bytes(zeroed)
+    with pytest.raises(RunError, match="holds no release"):
+        cloud.fit(out, tmp_path / "cloud")
+    (out / ".part-00000.parquet.x").write_bytes(b"of a process that was killed")
+    again = release.release(folder, str(tmp_path / "p.parquet"), out, target="y", shard=50)
+    assert again.found == 1, "the damaged one is made again"
+    assert (out / "part-00000.parquet").read_bytes() == whole
+    assert not list(out.glob(".part-*"))
     (out / "part-00001.parquet").unlink()
     with pytest.raises(RunError, match="holds no release"):
         cloud.fit(out, tmp_path / "cloud")

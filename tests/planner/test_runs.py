@@ -16,6 +16,7 @@ import pytest
 from privet import api, run
 from privet.auditing.checks import Check
 from privet.auditing.estimate import Estimate
+from privet.cli.plan_runs import command
 from privet.errors import Infeasible, RunError, SpecError
 from privet.planner import device as devices
 from privet.planner import finished, runs, runs_page
@@ -455,3 +456,10 @@ def test_what_a_bundle_sends_is_judged_on_the_victims(tmp_path: Path) -> None:
     for name in ("drop", "ms"):
         with pytest.raises(SpecError, match=f"--max-{name} cannot be judged"):
             ask(tmp_path / "study", out=tmp_path / "out", **{name: 5})
+
+
+def test_the_command_on_the_page_can_be_given_again() -> None:
+    words = shlex.split(command([Path("a b")], Limits(drop=8, payload=1_234_567, psnr=1 / 3), Path("out"), False))
+    assert words[words.index("--max-payload") + 1] == "1234567", "a size takes no exponent"
+    assert float(words[words.index("--max-psnr") + 1]) == pytest.approx(1 / 3, rel=1e-14)
+    assert words[words.index("--runs") + 1] == "a b"

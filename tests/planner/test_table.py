@@ -82,6 +82,9 @@ def test_a_file_gives_back_what_was_written_and_others_are_refused(tmp_path: Pat
     made = Table((row(1, 2, 20.0), row(3, 2, None, None), row(6, 8, 17.0, spread=1.5, pictures=9, seconds=2.5)))
     tables.write(made, tmp_path / "t.parquet")
     assert tables.read(tmp_path / "t.parquet") == made
+    tables.write(Table((row(1, 2, float("nan")),)), tmp_path / "t.parquet")
+    with pytest.raises(RunError, match="some of its figures are no numbers"):
+        tables.read(tmp_path / "t.parquet")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(RunError, match="is no table of a characterization"):
         tables.read(tmp_path / "t.parquet")

@@ -29,7 +29,10 @@ def plan(
     ] = None,
     max_psnr: Annotated[
         float | None,
-        typer.Option(help="mean dB that decoders may draw who do not know the network; lower hides more"),
+        typer.Option(
+            help="mean dB that decoders may draw who do not know the network; of runs: that the strongest "
+            "reconstruction draws; lower hides more"
+        ),
     ] = None,
     max_ms: Annotated[float | None, typer.Option(help="milliseconds a picture on the device, one thread")] = None,
     max_bytes: Annotated[str | None, typer.Option(help="bytes of the local network's weights, such as 1MB")] = None,
@@ -130,10 +133,17 @@ def plan(
     made = found.plan
     if as_json:
         typer.echo(json.dumps({"feasible": True, **made.json()}, allow_nan=False))
+    if found.earlier:
+        err.print(f"[dim]the plan that was here is kept in[/] {found.earlier}", highlight=False, soft_wrap=True)
+    for note in found.corpus.notes:
+        err.print(f"[dim]{note}[/]", highlight=False, soft_wrap=True)
     for name, why_not in found.refused.items():
         err.print(f"[dim]left out[/] {name}: {why_not}", highlight=False, soft_wrap=True)
     table = Table(
-        "what", "measured", "limit", title=f"{made.source}, {made.layer} layers, {len(made.channels)} channels"
+        "what",
+        "measured",
+        "limit",
+        title=f"{made.source}, {page.counted(made.layer, 'layer')}, {page.counted(len(made.channels), 'channel')}",
     )
     for row in page.measured(made):
         table.add_row(*row)
@@ -142,7 +152,9 @@ def plan(
     for caution in page.cautions(found):
         err.print(f"[dim]{caution}[/]", highlight=False, soft_wrap=True)
     err.print(
-        f"report: {page.write(found, command(question, out), out / 'plan.html')}", highlight=False, soft_wrap=True
+        f"report: {page.write(found, command(question, made.seed, out), out / 'plan.html')}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -154,8 +166,8 @@ def size(text: str, option: str = "--max-bytes") -> int:
     return int(float(found[1]) * SIZES[found[2].lower()])
 
 
-def command(question: object, out: Path) -> str:
-    """The command that makes the plan again."""
+def command(question: object, seed: int, out: Path) -> str:
+    """The command that makes the plan again, with the seed of its channels."""
     from privet.planner.find import Question
 
     assert isinstance(question, Question)
@@ -168,7 +180,7 @@ def command(question: object, out: Path) -> str:
         "--margin": question.margin if question.margin != 1 else None, "--switch": question.switch,
         "--inner": question.inner if question.inner != 1 else None,
         "--strategy": question.strategy if question.strategy != "paper" else None,
-        "--group": where.group, "--resize": where.resize, "--limit": where.limit, "--seed": question.seed,
+        "--group": where.group, "--resize": where.resize, "--limit": where.limit, "--seed": seed,
         "--device": question.device if question.device != "cpu" else None, "--out": out,
     }  # fmt: skip
     words += [] if question.known is None else ["--known" if question.known else "--no-known"]

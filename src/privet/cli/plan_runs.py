@@ -70,6 +70,6 @@ def command(folders: Sequence[Path], limits: object, out: Path, any_version: boo
     assert isinstance(limits, Limits)
     words = ["privet", "plan", *(w for folder in folders for w in ("--runs", str(folder)))]
     for name, value in limits.given.items():
-        words += [f"--max-{name}", f"{value:g}" + (limits.unit if name == "certificate" else "")]
+        words += [f"--max-{name}", f"{value:.15g}" + (limits.unit if name == "certificate" else "")]
     words += ["--any-version"] if any_version else []
     return shlex.join([*words, "--out", str(out)])

@@ -49,6 +49,8 @@ def release(
         f"({made.bytes:,} bytes)",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    for note in made.notes:
+        err.print(f"[dim]{note}[/]", highlight=False, soft_wrap=True)
     for why, count in made.skipped.items():
         err.print(f"[dim]left out[/] {count:,} examples {why}", highlight=False)
     err.print(f"{made.promised}; labels are in clear; keep the plan to yourself", highlight=False, soft_wrap=True)

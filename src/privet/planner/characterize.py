@@ -343,8 +343,11 @@ def view(z: Tensor) -> View:
 
 def _places(source: Source, m: int, shape: tuple[int, ...]) -> int:
     """Places by side of a map; of a flat representation as many as are needed."""
-    with torch.no_grad():
-        z = source.chain.head(m, torch.tensor([0]))(torch.zeros(1, *shape))
+    try:
+        with torch.no_grad():
+            z = source.chain.head(m, torch.tensor([0]))(torch.zeros(1, *shape))
+    except RuntimeError:  # pictures too small for this layer
+        return 0
     return min(z.shape[2:]) if z.dim() == 4 else LEAST_SIDE
 
 

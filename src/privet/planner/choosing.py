@@ -174,7 +174,7 @@ def infeasible(choices: Sequence[Candidate], limits: Limits, margin: float) -> I
         best = min(free, key=lambda c: c.told(margin)[name])
         nearest[name] = float(best.told(margin)[name])
         told.append(
-            f"{_said(name, nearest[name])} instead of {_said(name, float(value))} is predicted to do "
+            f"{said(name, nearest[name])} instead of {said(name, float(value))} is predicted to do "
             f"(layer {best.layer} of {best.source}, {best.depth} channels)"
         )
     if nearest:
@@ -187,9 +187,9 @@ def infeasible(choices: Sequence[Candidate], limits: Limits, margin: float) -> I
     given = {n: float(v) for n, v in asdict(limits).items() if v is not None}
     best = min(choices, key=lambda c: max(c.told(margin)[n] / v for n, v in given.items()))
     nearest = {n: found for n, found in best.told(margin).items() if n in given and found > given[n]}
-    said = " and ".join(_said(n, v) for n, v in nearest.items())
+    told_as = " and ".join(said(n, v) for n, v in nearest.items())
     return Infeasible(
-        f"no extractor is predicted to keep all limits, nor all but one of them; {said} is predicted to do (layer "
+        f"no extractor is predicted to keep all limits, nor all but one of them; {told_as} is predicted to do (layer "
         f"{best.layer} of {best.source}, {best.depth} channels)", nearest, nearest,
     )  # fmt: skip
 
@@ -204,7 +204,7 @@ def _between(own: list[Cell], depth: int, values: Sequence[float], flat: bool = 
     return float(np.interp(depth if flat else math.log2(depth), x, values))
 
 
-def _said(name: str, value: float) -> str:
+def said(name: str, value: float) -> str:
     """A value that would be enough, rounded up."""
     if name == "bytes":
         return f"{math.ceil(value):,} bytes"

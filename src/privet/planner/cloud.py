@@ -8,6 +8,7 @@ takes what the edge releases."""
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ from privet import models, run
 from privet.auditing.estimate import Estimate, estimate, weights
 from privet.defense import Defended
 from privet.defenses.none import RawObfuscator
-from privet.errors import DataError, RunError
+from privet.errors import DataError, RunError, SpecError
 from privet.fitting import Course, Lesson, learn, outputs
 from privet.nets import TELLING, Scale
 from privet.payload import Array
 from privet.planner import icn
 from privet.runtime import export
-from privet.setting import Report
+from privet.setting import Report, usable
 from privet.split import Split
 from privet.train import Effort, one_thread
 
@@ -76,7 +77,11 @@ def fit(
 ) -> Learned:
     """Train on a folder of shards and write `server.onnx` and `server.safetensors`.
 
-    Raises RunError where the folder holds no release, DataError where it has too few rows or one class."""
+    Raises RunError where the folder holds no release, DataError where it has too few rows or one class, SpecError for
+    a negative seed or a device that is not there."""
+    if seed < 0:
+        raise SpecError(f"the seed is {seed}; give a whole number from 0 on")
+    usable(device)
     z, y, told = read(release)
     classes, shape = tuple(map(str, told["classes"])), tuple(map(int, told["shape"]))
     if len(np.unique(y)) < 2 or len(y) < 3 * HELD:
@@ -116,15 +121,16 @@ def fit(
 def read(release: Path) -> tuple[Array, Array, dict[str, Any]]:
     """Features float16 [N, P], labels int64 [N] and release.json; RunError where these are no release, or not whole."""
     try:
-        told = json.loads((release / "release.json").read_text(encoding="utf-8"))
-        tables = [pq.read_table(release / f"part-{i:05d}.parquet") for i in range(int(told["shards"]))]
+        told = run.unsealed(json.loads((release / "release.json").read_text(encoding="utf-8")))
+        paths = [release / f"part-{i:05d}.parquet" for i in range(int(told["shards"]))]
+        tables = [pq.read_table(path, page_checksum_verification=True) for path in paths]
         table = pa.concat_tables(tables)
         width = int(np.prod(told["shape"]))
         flat = table["z"].combine_chunks()
         z = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
         y = table["label"].to_numpy().astype(np.int64)
         whole = len(y) == int(told["rows"]) and np.isfinite(z).all() and y.min() >= 0 and y.max() < len(told["classes"])
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as problem:
         raise RunError(f"{release} holds no release ({problem}); make one with privet release") from problem
     if not whole:
         raise RunError(f"the release in {release} is not whole; make it again with privet release")
@@ -136,5 +142,6 @@ def write(server: nn.Module, shape: tuple[int, ...], out: Path) -> None:
     run.ensure(out)
     split = Split(nn.Identity(), server, "released", shape)
     export.export_server(Defended.of(split, RawObfuscator(shape), "trained on a release"), out / "server.onnx")
+    os.chmod(out / "server.onnx", 0o644)
     with run.writing(out / "server.safetensors"):
         models.save_weights(server, out / "server.safetensors")

@@ -30,12 +30,14 @@ from privet.setting import Report
 from privet.split import Split
 
 REPEAT, WARMUP = 30, 5
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The first `layer` layers of a source with all channels: milliseconds, multiply-accumulates, bytes of weights."""
+    """The first `layer` layers of a source with all channels: milliseconds, multiply-accumulates, bytes of weights.
+    `least` are those of one released channel behind one inner filter of each layer: some of the time is none of
+    work."""
 
     source: str
     layer: int
@@ -43,6 +45,8 @@ class Layer:
     ms: float
     macs: int
     bytes: int
+    least_ms: float
+    least_macs: int
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,16 @@ class Device:
     here: bool = True  # whether milliseconds can be measured again
 
     def ms(self, source: str, layer: int, macs: int) -> float:
-        """Milliseconds of an extractor with so many multiply-accumulates, at the rate of its layer with all channels;
-        SpecError where the layer was not measured."""
+        """Milliseconds of an extractor with so many multiply-accumulates, on the line through the least and the whole
+        one of its layer; SpecError where the layer was not measured."""
         found = next((one for one in self.layers if (one.source, one.layer) == (source, layer)), None)
         if found is None:
             known = ", ".join(sorted({f"{one.source}:{one.layer}" for one in self.layers}))
             raise SpecError(
                 f"the device {self.name!r} was not measured with layer {layer} of {source}; it knows {known}"
             )
-        return found.ms * macs / max(1, found.macs)
+        rate = max(0.0, found.ms - found.least_ms) / max(1, found.macs - found.least_macs)
+        return found.least_ms + rate * max(0, macs - found.least_macs)
 
     def write(self, path: Path) -> None:
         """As JSON, to plan for this device elsewhere."""
@@ -77,13 +82,20 @@ class Device:
             told = json.loads(path.read_text(encoding="utf-8"))
             rows = tuple(
                 Layer(
-                    str(r["source"]), int(r["layer"]), str(r["name"]), float(r["ms"]), int(r["macs"]), int(r["bytes"])
+                    str(r["source"]),
+                    int(r["layer"]),
+                    str(r["name"]),
+                    float(r["ms"]),
+                    int(r["macs"]),
+                    int(r["bytes"]),
+                    float(r["least_ms"]),
+                    int(r["least_macs"]),
                 )
                 for r in told["layers"]
             )
             found = cls(str(told["name"]), tuple(map(int, told["shape"])), rows, here=False)
-            if not rows or not all(math.isfinite(r.ms) and r.ms > 0 for r in rows):
-                raise ValueError("no layer with its milliseconds")
+            if not rows or not all(0 < r.least_ms < math.inf and 0 < r.ms < math.inf and r.macs > 0 for r in rows):
+                raise ValueError("no layer with its milliseconds and its work")
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise RunError(
                 f"{path} is no profile of a device ({problem}); make one there with privet plan"
@@ -105,9 +117,20 @@ def measured(
     for done, (source, m) in enumerate(asked):
         if report:
             report(f"timing {source.name}, layer {m}", done, len(asked))
-        head = source.chain.head(m)
-        rows.append(Layer(source.name, m, source.layers[m - 1], milliseconds(head, shape), *weighed(head, shape)))
+        head, least = source.chain.head(m), narrowest(source, m)
+        rows.append(
+            Layer(
+                source.name, m, source.layers[m - 1], milliseconds(head, shape), *weighed(head, shape),
+                milliseconds(least, shape), weighed(least, shape)[0],
+            )
+        )  # fmt: skip
     return Device(f"{platform.node() or 'here'} ({platform.machine()})", tuple(shape), tuple(rows))
+
+
+def narrowest(source: Source, m: int) -> nn.Sequential:
+    """The first m layers with one filter each, as far as they may be left out."""
+    one = torch.zeros(1, dtype=torch.int64)
+    return source.chain.head(m, one, dict.fromkeys(source.chain.inner(m), one))
 
 
 def weighed(head: nn.Module, shape: Sequence[int]) -> tuple[int, int]:

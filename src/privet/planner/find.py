@@ -15,10 +15,10 @@ import torch
 from privet import run, workers
 from privet.data.assemble import BUILT_IN, open_source
 from privet.data.corpus import Corpus
-from privet.errors import ModelError, RunError, SpecError
+from privet.errors import Infeasible, ModelError, RunError, SpecError
 from privet.planner import characterize as characterizing
 from privet.planner import device as devices
-from privet.planner import own
+from privet.planner import earlier, own
 from privet.planner.characterize import Grid, layers
 from privet.planner.choosing import Limits
 from privet.planner.device import Device
@@ -30,12 +30,11 @@ from privet.pretrained import pool
 from privet.pretrained.pool import Source
 from privet.runtime import export
 from privet.schedule import Source as Where
-from privet.setting import Report
+from privet.setting import Report, usable
 from privet.train import inputs, one_thread
 
 Loading = Callable[[int, int], None] | None
 LABEL = "label"  # the column that image sets call their question, on the hub and elsewhere
-WRITTEN = ("plan.json", "edge.onnx", "plan.html")
 GUESSES = (1, 10, 100)  # pictures of an adversary's own
 MOST = 0.5  # of the channels, from which on an extractor counts as identified
 BESIDE = "weights"  # a folder of this name beside the data is its pool
@@ -69,7 +68,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Found:
-    """A plan with what it was chosen from."""
+    """A plan with what it was chosen from; `earlier` is where the plan is kept that was in its folder before."""
 
     plan: Plan
     table: Table
@@ -77,6 +76,7 @@ class Found:
     corpus: Corpus
     refused: dict[str, str]
     out: Path
+    earlier: Path | None = None
 
 
 def find(question: Question, out: Path, *, report: Report = None, loading: Loading = None) -> Found:
@@ -90,25 +90,32 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
         )
     check(question.margin, question.switch, question.inner, question.strategy)
     workers.wanted(question.jobs)
+    usable(question.device)
     corpus = people(question.where, loading)
     with run.locked(out), one_thread():
-        for name in WRITTEN:  # of another question; nobody shall release by it what this one refuses
-            (out / name).unlink(missing_ok=True)
+        profile = Device.read(Path(question.profile), corpus.shape) if question.profile else None
+        public = among(question, corpus, loading)
         sources, refused = networks(question, corpus, out, report)
         asked = {source.name: layers(source, grid, corpus.shape) for source in sources}
-        device = timed(question, sources, asked, corpus, out, report)
-        table = characterized(question, sources, corpus, grid, out, report, loading)
+        device = profile or timed(sources, asked, corpus, out, report)
+        table = characterizing.characterize(
+            sources, public, grid, out, device=question.device, jobs=question.jobs, report=report
+        )
         seed = secrets.randbits(63) if question.seed is None else question.seed
-        made = plan(
-            sources, corpus, table, question.limits, device, grid, margin=question.margin, switch=question.switch,
-            inner=question.inner, strategy=question.strategy, seed=seed, device=question.device, report=report,
-        )  # fmt: skip
+        try:
+            made = plan(
+                sources, corpus, table, question.limits, device, grid, margin=question.margin, switch=question.switch,
+                inner=question.inner, strategy=question.strategy, seed=seed, device=question.device, report=report,
+            )  # fmt: skip
+        except Infeasible as why:
+            raise earlier.refused(out, why) from why
         chosen = {source.name: source for source in sources}[made.source]
         made = replace(made, anonymity=guessed(made, chosen, question, corpus, report))
         if question.known or (question.known is None and identified(made.anonymity)):
             made = replace(made, known=known(head_of(made, chosen), corpus, seed=0, report=report))
+        before = earlier.set_aside(out)
         write(made, chosen, corpus, question.where, out)
-    return Found(made, table, device, corpus, refused, out)
+    return Found(made, table, device, corpus, refused, out, before)
 
 
 def people(where: Where, loading: Loading = None) -> Corpus:
@@ -135,12 +142,9 @@ def networks(
 
 
 def timed(
-    question: Question, sources: Sequence[Source], asked: dict[str, list[int]], corpus: Corpus, out: Path,
-    report: Report = None,
-) -> Device:  # fmt: skip
-    """The device of the file that was given, or this one, measured once and kept."""
-    if question.profile:
-        return Device.read(Path(question.profile), corpus.shape)
+    sources: Sequence[Source], asked: dict[str, list[int]], corpus: Corpus, out: Path, report: Report = None
+) -> Device:
+    """This device, measured once and kept."""
     path = out / "device.json"
     if path.is_file():
         with contextlib.suppress(SpecError, RunError):  # of samples of another size, or damaged: measured again
@@ -153,23 +157,17 @@ def timed(
     return made
 
 
-def characterized(
-    question: Question, sources: Sequence[Source], corpus: Corpus, grid: Grid, out: Path, report: Report,
-    loading: Loading = None,
-) -> Table:  # fmt: skip
-    """The tables, of the public people of the corpus or of another set."""
+def among(question: Question, corpus: Corpus, loading: Loading = None) -> Corpus:
+    """The people of whom tables are made: public ones of the corpus, or another set."""
     if question.public is None:
-        public = corpus
-    else:
-        public = people(replace(question.where, data=question.public), loading)
-        if public.shape != corpus.shape:
-            raise SpecError(
-                f"the public set has samples of {list(public.shape)}, the private one of {list(corpus.shape)}; "
-                "give --resize"
-            )
-    return characterizing.characterize(
-        sources, public, grid, out, device=question.device, jobs=question.jobs, report=report
-    )
+        return corpus
+    public = people(replace(question.where, data=question.public), loading)
+    if public.shape != corpus.shape:
+        raise SpecError(
+            f"the public set has samples of {list(public.shape)}, the private one of {list(corpus.shape)}; "
+            "give --resize"
+        )
+    return public
 
 
 def head_of(made: Plan, source: Source) -> torch.nn.Sequential:
@@ -215,7 +213,7 @@ def write(made: Plan, source: Source, corpus: Corpus, where: Where, out: Path) -
         "salt": secrets.token_hex(16),
         "edge": run.file_hash(out / "edge.onnx"),
     }
-    run.write_text(out / "plan.json", json.dumps(told, indent=1, allow_nan=False), mode=0o600)
+    run.write_text(out / "plan.json", json.dumps(run.sealed(told), indent=1, allow_nan=False), mode=0o600)
 
 
 def _beside(where: str) -> str | None:

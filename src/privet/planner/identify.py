@@ -62,7 +62,10 @@ class Lookup:
             for rows in torch.split(x, AT_ONCE):
                 value = source.chain.entered(rows)
                 for m, layer in enumerate(source.chain.layers, start=1):
-                    value = layer(value)
+                    try:
+                        value = layer(value)
+                    except RuntimeError:  # pictures too small for what is behind
+                        break
                     if tuple(value.shape[2:]) == size:
                         made.setdefault(m, []).append(value)
             found += [(source, m, torch.cat(parts)) for m, parts in made.items()]

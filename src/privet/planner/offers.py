@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 
 from privet.data.corpus import Corpus
 from privet.planner import pareto, surrogate
 from privet.planner.characterize import Grid, Public, pairs
 from privet.planner.choosing import Candidate, Limits, places, preferred
-from privet.planner.pruning import Selection, selected
+from privet.planner.pruning import Selection, narrowed, selected
 from privet.planner.table import Table
 from privet.pretrained.pool import Source
 from privet.setting import Report
@@ -37,6 +38,7 @@ class Offers:
     corpus: Corpus
     grid: Grid
     seed: int
+    inner: float = 1.0
     device: str = "cpu"
     report: Report = None
     seen: dict[Place, tuple[Selection, list[Candidate]]] = field(default_factory=dict)
@@ -53,10 +55,19 @@ class Offers:
     def of(self, place: Place) -> tuple[Selection, list[Candidate]]:
         """The channels of a layer, and its choices as predicted for them."""
         if place not in self.seen:
-            name, layer = place
-            chosen = selected(self.sources[name], layer, self.corpus, self.grid, self.seed, self.device, self.report)
+            chosen = selected(self.head(place), self.corpus, self.grid, self.seed, self.device, self.report)
             self.seen[place] = chosen, self._predicted(place, chosen)
         return self.seen[place]
+
+    def kept(self, place: Place) -> dict[int, list[int]]:
+        """The inner filters that are kept, by layer; empty for all."""
+        return narrowed(self.sources[place[0]], place[1], self.inner, self.seed)
+
+    def head(self, place: Place, channels: Sequence[int] | None = None) -> torch.nn.Sequential:
+        """The extractor of a layer, with the inner filters that are kept and these channels (None: all)."""
+        kept = {k: torch.tensor(v) for k, v in self.kept(place).items()}
+        released = None if channels is None else torch.tensor(channels)
+        return self.sources[place[0]].chain.head(place[1], released, kept)
 
     def predicted(self) -> list[Candidate]:
         """All choices, those of layers that were looked at as predicted for their channels."""
@@ -65,17 +76,18 @@ class Offers:
         ]
 
     def _predicted(self, place: Place, chosen: Selection) -> list[Candidate]:
-        own = sorted((c for c in self.tabled if (c.source, c.layer) == place), key=lambda c: c.depth)
+        """The choices of a layer with no more channels than there are that say anything."""
+        own = [c for c in self.tabled if (c.source, c.layer) == place and c.depth <= chosen.alive]
         slope = self.table.slope()
-        if slope is None:
+        if slope is None or not own:
             return own
-        name, layer = place
+        own.sort(key=lambda c: c.depth)
         cells = sorted((c for c in self.table.cells() if (c.source, c.layer) == place), key=lambda c: c.depth)
-        head = self.sources[name].chain.head(layer).to(self.device)
+        head = self.head(place).to(self.device)
         parts = [pairs(head, part, self.device) for part in Public.of(self.corpus, self.grid.pictures).parts]
         less = []
         for cell in cells:
-            z = list(chosen.channels(cell.depth))
+            z = list(chosen.channels(min(cell.depth, chosen.alive)))
             less.append(slope * (surrogate.psnr(*(replace(part, z=part.z[:, z]) for part in parts)) - cell.linear))
         at = [math.log2(cell.depth) for cell in cells]
         levels = np.maximum.accumulate([c.psnr + np.interp(math.log2(c.depth), at, less) for c in own])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def render(found: Found, command: str) -> str:
             ("Limits", limits_text(plan.limits)),
             ("Network", plan.source),
             ("Device", f"{plan.device}{'' if plan.verified.ms_here else ' (from its profile)'}"),
-            ("Public pictures", f"{found.table.rows[0].pictures:,}"),
+            (f"Public {thing(plan)}s", f"{found.table.rows[0].pictures:,}"),
         ],
         lead=lead(plan),
         cautions=cautions(found),
@@ -55,9 +56,10 @@ def lead(plan: Plan) -> str:
     """The choice as a sentence."""
     v = plan.verified
     return (
-        f"Run **{plan.layer} layers** of {plan.source} (up to `{plan.name}`) and release **{len(plan.channels)} "
-        f"channels**: **{v.owner.mean:.1f} dB** is what fresh decoders draw of private pictures ({interval(v.owner)}; "
-        f"{v.floor.mean:.1f} dB needs no payload), in **{v.ms:.2f} ms** a picture and **{v.bytes:,} bytes** of weights."
+        f"Run **{counted(plan.layer, 'layer')}** of {plan.source} (up to `{plan.name}`) and release "
+        f"**{counted(len(plan.channels), 'channel')}**: **{v.owner.mean:.1f} dB** is what fresh decoders draw of "
+        f"private {thing(plan)}s ({interval(v.owner)}; {v.floor.mean:.1f} dB needs no payload), in **{v.ms:.3g} ms** "
+        f"a {thing(plan)} and **{v.bytes:,} bytes** of weights."
     )
 
 
@@ -70,24 +72,41 @@ def cautions(found: Found) -> list[str]:
     said.append("Labels are uploaded in clear with a release; the limit on leakage says nothing of them.")
     if named := [one for one in plan.anonymity if one.named]:
         said.append(
-            f"The extractor is no secret: whoever has {_counted(named[0].pairs)} released, and this pool, names the "
-            f"network, the layer and {100 * named[0].rate:.0f} % of the channels. The limit holds for decoders that do "
-            f"not know it; attacks that do {_drawn_knowing(plan)}."
+            f"The extractor is no secret: whoever has {counted(named[0].pairs, 'picture')} released, and this pool, "
+            f"names the network, the layer and {100 * named[0].rate:.0f} % of the channels. The limit holds for "
+            f"decoders that do not know it; attacks that do {_drawn_knowing(plan)}."
         )
     elif plan.anonymity:
-        said.append(f"From {_counted(plan.anonymity[-1].pairs)} the network was not named by its features.")
+        said.append(f"From {counted(plan.anonymity[-1].pairs, 'picture')} the network was not named by its features.")
     measured = sum(row.psnr is not None for row in found.table.rows)
     agreement = found.table.rank_correlation()
+    how = (
+        "their ranks were not compared, for which these are too few"
+        if math.isnan(agreement)
+        else f"rank correlation {agreement:.2f}, {AGREES} asked"
+    )
     if measured < len(found.table.rows):
-        spoke = "spoke" if agreement >= AGREES else "was not used"
+        spoke = "the linear decoder alone spoke" if agreement >= AGREES else "nothing was taken"
         said.append(
-            f"Networks were trained for {measured} of {len(found.table.rows)} rows; of the rest the linear decoder "
-            f"alone {spoke} (rank correlation {agreement:.2f}, {AGREES} asked)."
+            f"Networks were trained for {measured} of {len(found.table.rows)} rows of the tables; of the rest {spoke} "
+            f"({how})."
         )
+    if not agreement >= AGREES:
+        said.append(
+            f"The linear decoder was not asked about the channels that are released ({how}): the prediction is that of "
+            "random ones."
+        )
+    if plan.kept:
+        said.append("The accuracies of the tables are those of whole inner filters; fewer were kept.")
     if plan.limits.psnr is not None and plan.known and plan.known.aware.mean > plan.limits.psnr:
         said.append(
             f"The limit of {plan.limits.psnr:g} dB is NOT kept against whoever knows the network: "
             f"{plan.known.aware.mean:.1f} dB. Take a lower limit, or fewer inner filters (--inner)."
+        )
+    if plan.verified.accuracy and plan.verified.accuracy.low <= plan.verified.majority:
+        said.append(
+            "A linear classifier reads no more of the task off these features than the most frequent class says: the "
+            "cloud may learn nothing from them."
         )
     if plan.limits.psnr is not None and plan.verified.owner.high > plan.limits.psnr:
         said.append("The upper end of the interval is beyond the limit: more private pictures would settle it.")
@@ -104,17 +123,27 @@ def measured(plan: Plan) -> list[tuple[str, str, str]]:
     v, limits = plan.verified, plan.limits
     psnr = f"at most {limits.psnr:g} dB" if limits.psnr is not None else ""
     return [
-        ("Reconstruction, the owner's held-out pictures", _db(v.owner), psnr),
+        (f"Reconstruction, the owner's held-out {thing(plan)}s", _db(v.owner), psnr),
         ("Reconstruction, people met only now", _db(v.victims), psnr),
         *_known_rows(plan),
-        ("Without a payload: the mean picture", f"{v.floor.mean:.2f} dB", ""),
+        (f"Without a payload: the mean {thing(plan)}", f"{v.floor.mean:.2f} dB", ""),
+        ("Of the task, by a linear classifier", useful(plan), ""),
         ("Predicted for these channels", f"{plan.predicted.psnr:.2f} dB, deviation {plan.predicted.std:.2f}", ""),
-        ("A picture takes", f"{v.ms:.2f} ms", f"at most {limits.ms:g} ms" if limits.ms is not None else ""),
+        (f"A {thing(plan)} takes", f"{v.ms:.3g} ms", f"at most {limits.ms:g} ms" if limits.ms is not None else ""),
         ("Weights", f"{v.bytes:,} bytes", f"at most {limits.bytes:,} bytes" if limits.bytes is not None else ""),
         ("Payload", f"{v.payload_bytes:,} bytes", ""),
         ("Multiply-accumulates", f"{v.macs:,}", ""),
         ("Pruned", ", ".join(f"{n} {name}" for name, n in plan.pruned.items()), ""),
     ]
+
+
+def useful(plan: Plan) -> str:
+    """What is left of the task, as a first look."""
+    v = plan.verified
+    if v.accuracy is None:
+        return f"no private {thing(plan)} that was held out carries a label"
+    mean, low, high = (100 * getattr(v.accuracy, name) for name in ("mean", "low", "high"))
+    return f"{mean:.1f} % ({low:.1f} to {high:.1f}); the most frequent class is {100 * v.majority:.1f} %"
 
 
 def figures(plan: Plan, cells: list[Cell]) -> list[tuple[str, str, str]]:
@@ -237,8 +266,14 @@ def _known_rows(plan: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
-def _counted(pictures: int) -> str:
-    return "one picture" if pictures == 1 else f"{pictures:,} pictures"
+def thing(plan: Plan) -> str:
+    """What the private people are."""
+    return "row" if plan.verified.pictures is None else "picture"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something."""
+    return f"one {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _db(value: Estimate) -> str:
@@ -286,6 +321,6 @@ def _named(choice: Candidate) -> str:
 def _tried(one: dict[str, Any]) -> str:
     kept = "keeps the limits" if one["kept"] else "does not keep the limits"
     return (
-        f"layer {one['layer']} of {one['source']}, {one['depth']} channels: {one['psnr']:.2f} dB, {one['ms']:.2f} ms, "
+        f"layer {one['layer']} of {one['source']}, {one['depth']} channels: {one['psnr']:.2f} dB, {one['ms']:.3g} ms, "
         f"{one['bytes']:,} bytes, {kept}"
     )

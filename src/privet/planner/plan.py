@@ -26,19 +26,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import torch
-
 from privet.data.corpus import Corpus
-from privet.errors import Infeasible, SpecError, unknown
+from privet.errors import DataError, Infeasible, SpecError, unknown
 from privet.planner import pareto
 from privet.planner.characterize import Grid
-from privet.planner.choosing import Candidate, Limits, candidates, infeasible, switch_of
+from privet.planner.choosing import Candidate, Limits, candidates, infeasible, said, switch_of
 from privet.planner.device import Device
 from privet.planner.identify import Anonymity
 from privet.planner.known import Known
 from privet.planner.offers import Offers
 from privet.planner.pareto import STRATEGIES, Compared
-from privet.planner.pruning import narrowed
 from privet.planner.table import Table
 from privet.planner.verifying import Verified, verify
 from privet.pretrained.pool import Source
@@ -99,19 +96,19 @@ def plan(
     read from the table); `inner`: share of the inner filters that is kept.
 
     Raises Infeasible where no layer and depth keeps the limits, SpecError for a margin below 0, a share outside of
-    (0, 1] or an unknown strategy, DataError where the private people do not carry the target."""
+    (0, 1] or an unknown strategy, DataError where the private people do not carry the target or no channel tells them
+    apart."""
     check(margin, switch, inner, strategy)
     named = {source.name: source for source in sources}
     level = switch_of(table) if switch is None else switch
     tabled = candidates(named, table, where, corpus.shape, inner, seed)
-    offers = Offers(named, table, tabled, corpus, grid, seed, device, report)
+    offers = Offers(named, table, tabled, corpus, grid, seed, inner, device, report)
     tried: list[dict[str, Any]] = []
     for choice in offers.turns(strategy, limits, margin, level):
-        selection, _ = offers.of((choice.source, choice.layer))
-        channels, kept = selection.channels(choice.depth), narrowed(named[choice.source], choice.layer, inner, seed)
-        head = named[choice.source].chain.head(
-            choice.layer, torch.tensor(channels), {k: torch.tensor(v) for k, v in kept.items()}
-        )
+        place = choice.source, choice.layer
+        selection, _ = offers.of(place)
+        channels, kept = selection.channels(choice.depth), offers.kept(place)
+        head = offers.head(place, channels)
         if report:
             report(f"verifying layer {choice.layer}, {choice.depth} channels", len(tried), len(tried) + 1)
         found = verify(head, corpus, where, choice, grid, device)
@@ -128,18 +125,26 @@ def plan(
                 compared=pareto.compared(tabled, limits, margin, level),
                 accuracy_deviation=pareto.deviation(table), scores=selection.scores,
             )  # fmt: skip
-    raise failed(tried, limits) if tried else infeasible(offers.predicted(), limits, margin)
+    if tried:
+        raise failed(tried, limits)
+    if not (predicted := offers.predicted()):
+        raise DataError(
+            "every channel is the same for all private people, of each layer that may be taken; keep more of the inner "
+            "filters (--inner), or give another network (--source)"
+        )
+    raise infeasible(predicted, limits, margin)
 
 
 def check(margin: float, switch: float | None, inner: float, strategy: str = "paper") -> None:
     """SpecError where one of them is out of its range."""
     if strategy not in STRATEGIES:
         raise SpecError(unknown("strategy", strategy, STRATEGIES))
-    if not 0 < inner <= 1 or not 0 <= margin < math.inf or (switch is not None and not math.isfinite(switch)):
-        raise SpecError(
-            f"inner is a share above 0 and at most 1, margin at least 0, switch a number of dB; got {inner:g}, "
-            f"{margin:g} and {switch}"
-        )
+    if not 0 < inner <= 1:
+        raise SpecError(f"--inner is a share of the filters above 0 and at most 1; got {inner:g}")
+    if not 0 <= margin < math.inf:
+        raise SpecError(f"--margin is a number of deviations from 0 on; got {margin:g}")
+    if switch is not None and not math.isfinite(switch):
+        raise SpecError(f"--switch is a number of dB; got {switch:g}")
 
 
 def failed(tried: Sequence[dict[str, Any]], limits: Limits) -> Infeasible:
@@ -150,11 +155,14 @@ def failed(tried: Sequence[dict[str, Any]], limits: Limits) -> Infeasible:
         if value is not None and all(one[name] > value for one in tried)
     }
     best = min(tried, key=lambda one: one["psnr"])
+    nearest = over or {"psnr": float(best["psnr"])}
+    enough = " and ".join(said(name, value) for name, value in nearest.items())
     return Infeasible(
-        f"{_choices(len(tried))} predicted to keep all limits, and measured none does: the closest was "
-        f"layer {best['layer']} of {best['source']} with {best['depth']} channels, {best['psnr']:.1f} dB, "
-        f"{best['ms']:.1f} ms, {best['bytes']:,} bytes",
-        over or ("psnr",), over or {"psnr": best["psnr"]},
+        f"{_choices(len(tried))} predicted to keep all limits, and measured none does; the limit on "
+        f"{' and on '.join(nearest)} binds: {enough} was measured at best (layer {best['layer']} of {best['source']} "
+        f"with {best['depth']} channels: {best['psnr']:.1f} dB, {best['ms']:.3g} ms, {best['bytes']:,} bytes); raise "
+        "it to that, or give another network (--source)",
+        tuple(nearest), nearest,
     )  # fmt: skip
 
 

@@ -44,15 +44,21 @@ class Selection:
         return survivors(self.worth, self.leaks, depth)[1]
 
     @property
+    def alive(self) -> int:
+        """How many channels are not the same for everybody."""
+        return int((self.worth > 0).sum())
+
+    @property
     def scores(self) -> dict[str, list[float]]:
         return {"fisher": self.worth.tolist(), "psnr": self.leaks.tolist()}
 
 
 def selected(
-    source: Source, layer: int, corpus: Corpus, grid: Grid, seed: int, device: str, report: Report = None
+    head: torch.nn.Module, corpus: Corpus, grid: Grid, seed: int, device: str, report: Report = None
 ) -> Selection:
-    """What is left of a layer after pruning, in random order, and behind it what is left where less is pruned."""
-    head = source.chain.head(layer).to(device)
+    """What is left of an extractor's channels after pruning, in random order, and behind it what is left where less is
+    pruned."""
+    head = head.to(device)
     if report:
         report("Fisher's criterion on the private people", 0, 2)
     worth = criterion(head, corpus.task_train, device)

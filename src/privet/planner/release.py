@@ -4,8 +4,8 @@
     z'_i = t(x_i; m, F)      one row: the released channels as float16, and the label in clear
 
 Runs the edge under ONNX Runtime, without torch, a few hundred examples at a time: memory does not grow with the data.
-Each shard is written whole or not at all, in an order that only the plan knows, and says by a salted hash what it was
-made from, so that a release that was stopped goes on.
+Each shard is written whole or not at all, and says by a salted hash what it was made from, so that a release that was
+stopped goes on. Rows are dealt to shards and ordered in them by the plan's salt, among as many as sixteen shards hold.
 What says how the features were made (source, layer, channels, seed) stays in the plan."""
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from privet.payload import Array
 from privet.runtime.edge import session_options
 
 SHARD, BATCH = 4096, 256
-FORMAT = 1
+MIXED = 16  # shards, among which rows are dealt
+FORMAT = 2
 MADE_FROM, SHAPE = b"privet_made_from", b"privet_shape"
 Report = Callable[[str, int, int], None] | None
 
@@ -51,6 +52,7 @@ class Released:
     skipped: dict[str, int]
     bytes: int
     promised: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,14 @@ class Local:
         except ImportError as error:
             raise MissingExtra("onnxruntime", "edge") from error
         try:
-            told = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+            told = run.unsealed(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
             graph = (folder / "edge.onnx").read_bytes()
             shape, target, read_as = tuple(map(int, told["input_shape"])), str(told["target"]), dict(told["read_as"])
             given, found = told["limits"]["psnr"], told["verified"]["owner"]["mean"]
             limit = "no limit on it" if given is None else f"the limit was {given:g}"
             promised = f"{found:.1f} dB were drawn by decoders that do not know the network, {limit}"
             data, salt = str(told["data"]), str(told["salt"])
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             raise RunError(f"{folder} holds no plan ({problem}); make one with privet plan --out {folder}") from problem
         digest = hashlib.sha256(graph).hexdigest()
         if digest != told.get("edge"):
@@ -108,13 +110,17 @@ def release(
     Raises RunError for the plan or the folder, DataError for data that the plan does not fit."""
     local = Local.open(plan)
     source = _source(data, target or local.target, local)
+    if (out / "plan.json").exists():
+        raise RunError(f"{out} holds a plan, which stays with you, and a release is uploaded; choose another --out")
     run.ensure(out)
     with run.locked(out):
         asked = {"salt": local.salt, "edge": local.digest, "data": source.digest, "target": source.column.name}
-        made_from = run.name_of(asked | {"shard": shard}, {})
+        made_from = run.name_of(asked | {"shard": shard, "format": FORMAT}, {})
         _refuse_strangers(out, made_from)
+        for draft in out.glob(".part-*"):  # of a process that was killed
+            draft.unlink()
         codes = source.column.codes
-        wanted = np.flatnonzero(codes >= 0)
+        wanted = dealt(np.flatnonzero(codes >= 0), shard, local.salt)
         starts = range(0, len(wanted), shard)
         found = skipped = size = 0
         shape: tuple[int, ...] = ()
@@ -139,23 +145,32 @@ def release(
             "format": FORMAT, "made_from": made_from, "classes": list(source.column.levels), "shape": list(shape),
             "dtype": "float16", "rows": len(wanted) - skipped, "shards": len(starts),
         }  # fmt: skip
-        run.write_text(out / "release.json", json.dumps(told, indent=1))
+        run.write_text(out / "release.json", json.dumps(run.sealed(told), indent=1))
     left_out = {"without a label": int((codes < 0).sum()), "that cannot be decoded": skipped}
     return Released(
         out, len(wanted) - skipped, len(starts), found, source.column.levels, shape,
-        {why: n for why, n in left_out.items() if n}, size, local.promised,
+        {why: n for why, n in left_out.items() if n}, size, local.promised, source.notes,
     )  # fmt: skip
+
+
+def dealt(rows: Array, shard: int, salt: str) -> Array:
+    """Rows in the order in which they are released, by a salt: nobody else knows whose is in which shard. They are
+    mixed among as many as sixteen shards hold, since to find pictures anywhere in a large file takes long."""
+    generator = np.random.default_rng(int(salt, 16))
+    parts = [generator.permutation(rows[i : i + MIXED * shard]) for i in range(0, len(rows), MIXED * shard)]
+    return np.concatenate(parts) if parts else rows
 
 
 @dataclass(frozen=True)
 class _Loaded:
     """What is small, and read whole: tables, digits, folders of pictures. The people of the plan, by their ids;
-    `batches` gives the numbers and examples of the rows from first to last."""
+    `batches` gives the numbers and examples of rows, which ascend."""
 
     x: Array
     column: Column
     digest: str
     where: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, data: str, target: str, local: Local) -> _Loaded:
@@ -174,11 +189,12 @@ class _Loaded:
         parts = list(corpus.parts.values())
         order = np.argsort(np.concatenate([part.ids for part in parts]), kind="stable")
         x, y = (np.concatenate([getattr(part, name) for part in parts])[order] for name in ("x", "y"))
-        return cls(x, Column(target, "label", y, corpus.classes[target]), corpus.digest, corpus.name)
+        column = Column(target, "label", y, corpus.classes[target])
+        return cls(x, column, corpus.digest, corpus.name, tuple(corpus.notes))
 
-    def batches(self, first: int, last: int) -> Iterator[tuple[Array, Array]]:
-        for start in range(first, last, BATCH):
-            numbers = np.arange(start, min(start + BATCH, last))
+    def batches(self, rows: Array) -> Iterator[tuple[Array, Array]]:
+        for start in range(0, len(rows), BATCH):
+            numbers = rows[start : start + BATCH]
             yield numbers, self.x[numbers]
 
 
@@ -192,6 +208,7 @@ class _Pictures:
     shape: tuple[int, ...]
     digest: str
     where: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: Path, target: str, shape: tuple[int, ...]) -> _Pictures:
@@ -223,34 +240,28 @@ class _Pictures:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return cls(files, images[0], column, shape, digest.hexdigest(), short(files[0]))
 
-    def batches(self, first: int, last: int) -> Iterator[tuple[Array, Array]]:
-        """(numbers, pictures) of the rows from first to last that can be decoded, a batch at a time."""
+    def batches(self, rows: Array) -> Iterator[tuple[Array, Array]]:
+        """(numbers, pictures) of those rows, which ascend, that can be decoded, a batch at a time."""
         start = 0
         for file in self.files:
             opened = _open(file)
-            count = opened.metadata.num_rows
-            if start + count > first and start < last:
-                yield from self._of(opened, start, first, last)
-            start += count
+            for group in range(opened.metadata.num_row_groups):
+                size = opened.metadata.row_group(group).num_rows
+                if len(_within(rows, start, start + size)):
+                    at = start
+                    for batch in opened.iter_batches(BATCH, row_groups=[group], columns=[self.image]):
+                        mine = _within(rows, at, at + len(batch))
+                        if len(mine):
+                            yield self._decoded(batch, mine, at)
+                        at += len(batch)
+                start += size
 
-    def _of(self, opened: pq.ParquetFile, start: int, first: int, last: int) -> Iterator[tuple[Array, Array]]:
-        for group in range(opened.metadata.num_row_groups):
-            size = opened.metadata.row_group(group).num_rows
-            if start + size > first and start < last:
-                at = start
-                for batch in opened.iter_batches(BATCH, row_groups=[group], columns=[self.image]):
-                    numbers = np.arange(at, at + len(batch))
-                    at += len(batch)
-                    if at > first and numbers[0] < last:
-                        yield self._decoded(batch, numbers, first, last)
-            start += size
-
-    def _decoded(self, batch: Any, numbers: Array, first: int, last: int) -> tuple[Array, Array]:
+    def _decoded(self, batch: Any, rows: Array, first: int) -> tuple[Array, Array]:
         encoded = batch.column(0).field("bytes")
         looked = {
             int(n): picture
-            for i, n in enumerate(numbers)
-            if first <= n < last and (picture := pixels(encoded[i].as_py() or b"", self.shape)) is not None
+            for n in rows
+            if (picture := pixels(encoded[int(n) - first].as_py() or b"", self.shape)) is not None
         }
         x = np.stack(list(looked.values())) if looked else np.zeros((0, *self.shape), np.uint8)
         return np.array(list(looked), np.int64), x
@@ -271,7 +282,7 @@ def _write_shard(
     path: Path, made_from: str, local: Local, source: _Private, rows: Array, progress: tuple[Report, int, int]
 ) -> tuple[tuple[int, ...], int]:
     report, before, total = progress
-    wanted, written, shape = set(rows.tolist()), 0, tuple(local.session.get_outputs()[0].shape[1:])
+    written, shape = 0, tuple(local.session.get_outputs()[0].shape[1:])
     width = int(np.prod(shape))
     schema = pa.schema({"z": pa.list_(pa.float16(), width), "label": pa.int64()}).with_metadata(
         {MADE_FROM: made_from, SHAPE: json.dumps(shape)}
@@ -281,18 +292,21 @@ def _write_shard(
         os.close(handle)
         try:
             features, labels = [np.zeros((0, width), np.float16)], [np.zeros(0, np.int64)]
-            for numbers, x in source.batches(int(rows[0]), int(rows[-1]) + 1):
-                mine = np.array([n in wanted for n in numbers], bool)
-                if mine.any():
-                    features.append(local.features(x[mine]).reshape(-1, width))
-                    labels.append(source.column.codes[numbers[mine]])
-                    written += len(labels[-1])
+            came = [np.zeros(0, np.int64)]
+            for numbers, x in source.batches(np.sort(rows)):
+                if len(numbers):
+                    features.append(local.features(x).reshape(-1, width))
+                    labels.append(source.column.codes[numbers])
+                    came.append(numbers)
+                    written += len(numbers)
                     if report:
                         report("releasing", before + written, total)
-            order = np.random.default_rng([int(local.salt, 16), int(rows[0])]).permutation(written)
+            place = {int(n): i for i, n in enumerate(np.concatenate(came))}
+            order = np.array([place[n] for n in rows.tolist() if n in place], np.int64)  # as they were dealt
             flat = pa.array(np.concatenate(features)[order].reshape(-1))
             columns = [pa.FixedSizeListArray.from_arrays(flat, width), pa.array(np.concatenate(labels)[order])]
-            pq.write_table(pa.Table.from_arrays(columns, schema=schema), draft, row_group_size=max(1, written))
+            table = pa.Table.from_arrays(columns, schema=schema)
+            pq.write_table(table, draft, row_group_size=max(1, written), write_page_checksum=True)
             os.chmod(draft, 0o644)
             os.replace(draft, path)
         finally:
@@ -305,13 +319,19 @@ def _read_shard(path: Path, made_from: str) -> tuple[tuple[int, ...], int] | Non
     if not path.is_file():
         return None
     try:
-        opened = pq.ParquetFile(path)
+        opened = pq.ParquetFile(path, page_checksum_verification=True)
         told = opened.schema_arrow.metadata or {}
         if told.get(MADE_FROM, b"").decode() != made_from:
             return None
-        return tuple(json.loads(told[SHAPE])), opened.metadata.num_rows
+        return tuple(json.loads(told[SHAPE])), len(opened.read())
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
+
+
+def _within(rows: Array, first: int, last: int) -> Array:
+    """Those of ascending rows from first to last."""
+    low, high = np.searchsorted(rows, (first, last))
+    return rows[low:high]
 
 
 def _refuse_strangers(out: Path, made_from: str) -> None:

@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from privet import run
 from privet.auditing.estimate import Estimate
 from privet.errors import Infeasible, RunError, SpecError
-from privet.planner import finished
+from privet.planner import earlier, finished
 from privet.planner.finished import ANYBODY, PROMISED, VICTIMS, Finished, Option
 from privet.planner.pareto import undominated
 
@@ -34,7 +34,6 @@ LACKING = {
     "certificate": "promise nothing in this unit",
     "ms": "say what the edge computes; audit a split of your own",
 }
-WRITTEN = ("plan.json", "edge.onnx", "plan.html")
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,15 @@ def find(folders: Sequence[Path], limits: Limits, out: Path, *, any_version: boo
     written."""
     run.ensure(out)
     with run.locked(out):
-        for name in WRITTEN:  # of another question; nobody shall go by what this one refuses
-            (out / name).unlink(missing_ok=True)
         places = {folder.resolve(): folder for folder in folders}
         studies = [finished.read(folder, any_version=any_version) for folder in places.values()]
         _comparable(studies)
         if limits.ms is not None:
             studies = [finished.timed(one) for one in studies]
         made = plan(studies, limits)
+        if made.refused:
+            return replace(made, refused=earlier.refused(out, made.refused))
+        earlier.set_aside(out)
         if made.chosen:
             run.write_text(out / "plan.json", json.dumps(made.json(), indent=1, allow_nan=False))
     return made

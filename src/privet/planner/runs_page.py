@@ -13,6 +13,7 @@ from privet.report.chart import Chart, Point, Series
 
 HEADS = (
     "run",
+    "verdict (*: nothing beats it)",
     "target, %",
     "lost, points",
     "attack over floor, points",
@@ -20,7 +21,6 @@ HEADS = (
     "bound",
     "bytes",
     "ms",
-    "verdict (*: nothing beats it)",
 )
 
 
@@ -67,6 +67,7 @@ def cells(option: Option, made: Planned) -> tuple[str, ...]:
     front = " *" if any(option is f for f in made.front) else ""
     return (
         option.name,
+        verdict + front,
         _figure("accuracy", option.accuracy),
         _figure("accuracy", option.drop),
         _figure("accuracy", option.advantage) + on,
@@ -74,7 +75,6 @@ def cells(option: Option, made: Planned) -> tuple[str, ...]:
         ", ".join(f"{value:.3g}{unit}" for unit, value in option.certificates.items()) or words.DASH,
         f"{option.payload_bytes:,}",
         words.DASH if option.ms is None else f"{option.ms:.3g}",
-        verdict + front,
     )
 
 

@@ -41,8 +41,13 @@ def psnr(train: Pairs, val: Pairs, test: Pairs) -> float:
 
 
 def accuracy(train: Pairs, val: Pairs, test: Pairs) -> float:
-    """Accuracy on test of ridge regression on one-hot labels, from maps pooled to 4x4 places; lambda is chosen on
-    val."""
+    """Accuracy on test of the linear classifier."""
+    return float(correct(train, val, test).double().mean())
+
+
+def correct(train: Pairs, val: Pairs, test: Pairs) -> Tensor:
+    """Who of test [N] is told right by ridge regression on one-hot labels, from maps pooled to 4x4 places; lambda is
+    chosen on val."""
     seen = [_pooled(part.z) for part in (train, val, test)]
     mean, deviation = seen[0].mean(0), seen[0].std(0).clamp_min(1e-6)
     a, b, c = ((s - mean) / deviation for s in seen)
@@ -51,10 +56,8 @@ def accuracy(train: Pairs, val: Pairs, test: Pairs) -> float:
     found = []
     for ridge in RIDGES:
         w = solve(ridge)
-        found.append(
-            [float((((s @ w) + hot.mean(0)).argmax(1) == part.y).double().mean()) for s, part in ((b, val), (c, test))]
-        )
-    return max(found, key=lambda pair: pair[0])[1]
+        found.append([((s @ w) + hot.mean(0)).argmax(1) == part.y for s, part in ((b, val), (c, test))])
+    return max(found, key=lambda pair: float(pair[0].double().mean()))[1]
 
 
 def decoder(train: Pairs, val: Pairs) -> Callable[[Tensor], Tensor]:

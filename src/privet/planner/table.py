@@ -182,7 +182,11 @@ def read(path: Path) -> Table:
     """RunError where the file is no table of a characterization."""
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        return Table(tuple(Row(**{k: _given(v) for k, v in row.items()}) for row in rows))
+        made = Table(tuple(Row(**{k: _given(v) for k, v in row.items()}) for row in rows))
+        numbers = ("linear_psnr", "linear_accuracy", "psnr", "accuracy")
+        if not all(math.isfinite(getattr(r, n)) for r in made.rows for n in numbers if getattr(r, n) is not None):
+            raise ValueError("some of its figures are no numbers")
+        return made
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as problem:
         raise RunError(f"{path} is no table of a characterization ({problem}); delete it, or give another") from problem
 

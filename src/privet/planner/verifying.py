@@ -30,11 +30,15 @@ LARGE = 64  # places of a map beyond which PrivyNet's network takes long
 @dataclass(frozen=True)
 class Verified:
     """What was measured of the extractor that was chosen: `owner` and `victims` are PSNR in dB of the best of three
-    fresh decoders (`by`); `floor` is that of the mean picture."""
+    fresh decoders (`by`); `floor` is that of the mean picture. `accuracy` is what a linear classifier that learned from
+    public people says of the owner's held-out ones, None where these carry no label, `majority` the share of their
+    most frequent class: a first look at what the cloud may learn."""
 
     owner: Estimate
     victims: Estimate
     floor: Estimate
+    accuracy: Estimate | None
+    majority: float
     by: str
     ms: float
     ms_here: bool
@@ -71,7 +75,17 @@ def verify(
     sent = devices.shipped(head.cpu(), corpus.shape).payload_bytes
     shown = _bytes(others[0].x[:SHOWN]), _bytes(redrawn[0][:SHOWN])
     pictures = shown if len(corpus.shape) == 3 else None
-    return Verified(owner, victims, floor, by, ms, where.here, size, macs, sent, pictures)
+    told, most = _useful(train, val, others[0], judged[0])
+    return Verified(owner, victims, floor, told, most, by, ms, where.here, size, macs, sent, pictures)
+
+
+def _useful(train: Pairs, val: Pairs, seen: Pairs, part: Part) -> tuple[Estimate | None, float]:
+    rows = np.flatnonzero(part.y >= 0)
+    if not len(rows):
+        return None, 0.0
+    right = surrogate.correct(train, val, Pairs(seen.z[rows], seen.x[rows], seen.y[rows])).numpy()
+    most = float(np.bincount(part.y[rows]).max() / len(rows))
+    return _estimate(right.astype(np.float64), part.take(rows), (0, 1)), most
 
 
 def _redrawn(train: Pairs, val: Pairs, seen: torch.Tensor, grid: Grid, device: str) -> tuple[str, torch.Tensor]:
@@ -101,6 +115,6 @@ def _some(part: Part, grid: Grid) -> Part:
     return part.take(some(np.arange(len(part)), max(400, (grid.pictures or len(part)) // 2), 0))
 
 
-def _estimate(values: Array, part: Part) -> Estimate:
+def _estimate(values: Array, part: Part, bounds: tuple[float, float] | None = None) -> Estimate:
     drawn = weights(part.groups, 400, seed=0)
-    return estimate([drawn @ values / drawn.sum(1)], len(part), None, len(np.unique(part.groups)))
+    return estimate([drawn @ values / drawn.sum(1)], len(part), bounds, len(np.unique(part.groups)))

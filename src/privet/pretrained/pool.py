@@ -79,8 +79,14 @@ def load(folder: str | Path | None, wanted: str, shape: tuple[int, ...]) -> Sour
         return _given(reference, Path(file), shape)
     there = names(folder) if folder is not None else []
     found = [name for name in there if name == wanted] or [name for name in there if name.startswith(wanted)]
+    if ":" in wanted:
+        raise ModelError(f"the weights of {wanted} are needed; give --source {wanted}=FILE (.safetensors)")
+    if not there:
+        raise ModelError(
+            f"no folder of pretrained networks to look for {wanted!r} in; give one to --pool, or leave --source out"
+        )
     if len(found) != 1:
-        raise ModelError(unknown("pretrained network", wanted, there or KNOWN))
+        raise ModelError(unknown("pretrained network", wanted, there))
     path = Path(str(folder)) / f"{found[0]}.safetensors"
     known = KNOWN[found[0]]
     chain = known.build()
