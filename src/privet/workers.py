@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -39,6 +39,18 @@ def pool(jobs: int, begin: Callable[..., None], *given: Any) -> Iterator[Process
     made.shutdown()
 
 
+def each(jobs: int, function: Callable[[Any], Any], given: Sequence[Any]) -> list[Any]:
+    """`function`, which stands at the top of a module, of everything that is given, in that order; so many at the same
+    time, each in a process of its own. What it returns holds no tensors: their memory would end with that process."""
+    count = min(wanted(jobs), len(given))
+    if count <= 1:
+        return [function(one) for one in given]
+    with pool(count, _nothing) as processes:
+        with deaf():
+            waiting = [processes.submit(function, one) for one in given]
+        return [future.result() for future in waiting]
+
+
 def wanted(jobs: int) -> int:
     """How many processes `--jobs` asks for: 0 is one for each core; one inside a process that may have none. SpecError
     below 0."""
@@ -64,6 +76,10 @@ def deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
     if pressed:
         raise KeyboardInterrupt
+
+
+def _nothing() -> None:
+    """What a process does first that has nothing to prepare."""
 
 
 def _start(begin: Callable[..., None], given: tuple[Any, ...]) -> None:

@@ -40,7 +40,7 @@ from privet.train import Effort, inputs, one_thread, some
 FEWEST_HELD = 400  # public people of aux_val, of whom half choose the epoch and half are judged on
 LARGEST = 65504.0  # of a float16
 LEAST_SIDE = 4  # places by side below which a map is not characterized
-AT_ONCE = 256
+AT_ONCE = 32  # pictures that stay in the caches
 ROOM = 1 << 30  # bytes of maps that are held for one layer
 FILE = "tables.parquet"
 BOTH, NEITHER = frozenset({"irn", "icn"}), frozenset[str]()
@@ -307,9 +307,16 @@ def measure(
 
 @torch.no_grad()
 def pairs(head: nn.Module, part: Part, device: str = "cpu") -> Pairs:
-    """What people's pictures become behind an extractor, as float16 carries it."""
+    """What people's pictures become behind an extractor, as float16 carries it. Channels stand last on the way, which
+    takes half the time."""
     x = inputs(part.x)
-    z = [head(rows.to(device)).clamp(-LARGEST, LARGEST).half().float().cpu() for rows in torch.split(x, AT_ONCE)]
+    if x.dim() == 4:
+        head = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    z = []
+    for rows in torch.split(x, AT_ONCE):
+        last = rows.to(device)
+        last = last.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else last
+        z.append(head(last).clamp(-LARGEST, LARGEST).half().float().cpu().contiguous())
     return Pairs(torch.cat(z), x, torch.from_numpy(part.y))
 
 

@@ -112,7 +112,7 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
         chosen = {source.name: source for source in sources}[made.source]
         made = replace(made, anonymity=guessed(made, chosen, question, corpus, report))
         if question.known or (question.known is None and identified(made.anonymity)):
-            made = replace(made, known=known(head_of(made, chosen), corpus, seed=0, report=report))
+            made = replace(made, known=known(head_of(made, chosen), corpus, seed=0, jobs=question.jobs, report=report))
         before = earlier.set_aside(out)
         write(made, chosen, corpus, question.where, out)
     return Found(made, table, device, corpus, refused, out, before)
