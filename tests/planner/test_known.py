@@ -14,7 +14,8 @@ from privet.cli.plan import command
 from privet.planner.choosing import Limits
 from privet.planner.find import Question, identified
 from privet.planner.identify import Anonymity
-from privet.planner.known import AWARE, UNAWARE, known
+from privet.planner.known import AWARE, known
+from privet.planner.verifying import begin
 from privet.schedule import Source
 from privet.train import one_thread
 
@@ -23,9 +24,13 @@ def test_who_knows_the_network_draws_more_and_victims_are_not_asked(tmp_path: Pa
     """All six channels of two convolutions are nearly the picture, to whoever can search through them."""
     head, people = extractors.source(tmp_path).chain.head(3, torch.arange(6)), extractors.corpus(200)
     with one_thread():
-        found = known(head, people, effort=TINY.name, seed=1)
+        begun = begin(head, people, extractors.GRID)
+        found = known(head, people, begun, effort=TINY.name, seed=1)
     assert found.by in AWARE
-    assert set(AWARE).isdisjoint(UNAWARE)
+    assert begun.by not in AWARE
+    private = {id_ for role in ("task_val", "victim") for id_ in people.parts[role].ids.tolist()}
+    assert private.isdisjoint(begun.held.ids.tolist()), "attacks are chosen on public people"
+    assert set(begun.asked.ids.tolist()) <= set(people.parts["task_val"].ids.tolist()), "never on victims"
     assert 3 < found.aware.n == found.unaware.n <= 16
     assert found.aware.mean > found.unaware.mean + 3
     assert found.aware.high - found.aware.low < 15, "an interval of decibels, not of a rate"

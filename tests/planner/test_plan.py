@@ -18,7 +18,7 @@ from privet import cost
 from privet.data.corpus import Corpus
 from privet.errors import DataError, Infeasible, RunError, SpecError
 from privet.planner import device as devices
-from privet.planner import find, fisher, surrogate
+from privet.planner import find, fisher, pruning, surrogate
 from privet.planner import plan as plans
 from privet.planner.characterize import Public, characterize, pairs
 from privet.planner.choosing import SWITCH, Candidate, Limits, candidates, infeasible, places, preferred, switch_of
@@ -276,6 +276,26 @@ def test_a_limit_that_random_channels_break_is_kept_by_those_that_are_left_after
     with pytest.raises(Infeasible, match="the limit on psnr binds") as why:
         strict.plan(limits=Limits(psnr=2.0), seed=3)
     assert why.value.nearest["psnr"] < 40, "the nearest miss is that of the very channels"
+
+
+def test_scores_of_channels_are_kept_and_found_again(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = room.plan(seed=3, out=tmp_path)
+    path = tmp_path / "channels.json"
+    assert path.stat().st_mode & 0o077 == 0, "they are of private people"
+    kept = path.read_bytes()
+    monkeypatch.setattr(pruning, "criterion", None)
+    again = room.plan(seed=3, out=tmp_path)
+    assert (again.channels, again.scores) == (made.channels, made.scores)
+    assert room.plan(seed=4, out=tmp_path).scores == made.scores, "another seed draws others of the same"
+    other = replace(room, people=extractors.corpus(90))
+    with pytest.raises(TypeError):
+        other.plan(seed=3, out=tmp_path)
+    monkeypatch.undo()
+    path.write_bytes(kept[:-5])
+    assert room.plan(seed=3, out=tmp_path).scores == made.scores
+    assert path.read_bytes() == kept, "a damaged file is made again"
 
 
 def test_the_papers_strategy_looks_at_no_layer_that_it_does_not_need(room: Room) -> None:

@@ -54,17 +54,18 @@ def attack(
     report: Report = None,
     clock: Callable[[], float] | None = None,
     judge: Callable[[str, Tensor, Array], dict[str, Array]] | None = None,
+    begun: Drawn | None = None,
 ) -> Evidence:
     """Run every attack against every hidden attribute and against the input itself, costly attacks last: they begin
     where the best decoder has come to, and are asked about some people only. `clock` counts the seconds of each;
-    `judge` looks at what each has rebuilt of which victims."""
+    `judge` looks at what each has rebuilt of which victims; `begun` was drawn before by a decoder that is not asked."""
     evidence = Evidence()
     plan = [
         (name, a, goal)
         for name, a in sorted(attacks.items(), key=lambda item: costly(item[1]))
         for goal in (corpus.hidden if a.goal == "attribute" else ("input",))
     ]
-    opened: _Drawn | None = None
+    opened = begun
     said: dict[str, list[_Said]] = {goal: [] for goal in corpus.hidden}
     for index, (name, method, goal) in enumerate(plan):
         if report:
@@ -99,7 +100,7 @@ def attack(
             own = pictures.scores(outcome.val, known.known_val)
             scores = _on_the_same(own, opened.scores if opened and costly(method) else {}, held)
             if not costly(method) and (opened is None or scores["psnr"] > opened.scores["psnr"].mean()):
-                opened = _Drawn(name, own, outcome.val, outcome.victims)
+                opened = Drawn(name, own, outcome.val, outcome.victims)
         evidence.selection.setdefault(goal, {})[name] = scores
     for goal, answers in said.items():
         _vote(evidence, goal, answers)
@@ -107,7 +108,7 @@ def attack(
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class Drawn:
     """The best reconstructions so far, with their scores on aux_val [N]."""
 
     name: str

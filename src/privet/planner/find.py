@@ -105,14 +105,18 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
         try:
             made = plan(
                 sources, corpus, table, question.limits, device, grid, margin=question.margin, switch=question.switch,
-                inner=question.inner, strategy=question.strategy, seed=seed, device=question.device, report=report,
+                inner=question.inner, strategy=question.strategy, seed=seed, out=out, device=question.device,
+                report=report,
             )  # fmt: skip
         except Infeasible as why:
             raise earlier.refused(out, why) from why
         chosen = {source.name: source for source in sources}[made.source]
         made = replace(made, anonymity=guessed(made, chosen, question, corpus, report))
         if question.known or (question.known is None and identified(made.anonymity)):
-            made = replace(made, known=known(head_of(made, chosen), corpus, seed=0, jobs=question.jobs, report=report))
+            assert made.verified.begun is not None
+            head = head_of(made, chosen)
+            at = made.verified.begun
+            made = replace(made, known=known(head, corpus, at, seed=0, jobs=question.jobs, report=report))
         before = earlier.set_aside(out)
         write(made, chosen, corpus, question.where, out)
     return Found(made, table, device, corpus, refused, out, before)

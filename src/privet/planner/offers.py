@@ -9,23 +9,28 @@ with the slope by which networks follow it. Where it does not rank as they do, t
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from privet import run
 from privet.data.corpus import Corpus
-from privet.planner import pareto, surrogate
+from privet.planner import fisher, pareto, surrogate
 from privet.planner.characterize import Grid, Public, pairs
 from privet.planner.choosing import Candidate, Limits, places, preferred
-from privet.planner.pruning import Selection, narrowed, selected
+from privet.planner.pruning import Selection, judged, narrowed
 from privet.planner.table import Table
 from privet.pretrained.pool import Source
-from privet.setting import Report
+from privet.setting import Report, file_of
 
 Place = tuple[str, int]  # source, layer
+FILE = "channels.json"
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Offers:
     grid: Grid
     seed: int
     inner: float = 1.0
+    out: Path | None = None
     device: str = "cpu"
     report: Report = None
     seen: dict[Place, tuple[Selection, list[Candidate]]] = field(default_factory=dict)
@@ -55,9 +61,44 @@ class Offers:
     def of(self, place: Place) -> tuple[Selection, list[Candidate]]:
         """The channels of a layer, and its choices as predicted for them."""
         if place not in self.seen:
-            chosen = selected(self.head(place), self.corpus, self.grid, self.seed, self.device, self.report)
+            chosen = Selection.of(*self._scores(place), self.seed)
             self.seen[place] = chosen, self._predicted(place, chosen)
         return self.seen[place]
+
+    def _scores(self, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
+        """The worth of a layer's channels and what they leak: found in `channels.json`, or measured and kept there."""
+        known = self._kept_scores()
+        name = self._identity(place)
+        if name not in known:
+            made = judged(self.head(place), self.corpus, self.grid, self.device, self.report)
+            known[name] = [scores.tolist() for scores in made]
+            if self.out:
+                run.write_text(self.out / FILE, json.dumps(run.sealed(known), allow_nan=False), mode=0o600)
+        worth, leaks = (torch.tensor(scores, dtype=torch.float64) for scores in known[name])
+        return worth, leaks
+
+    def _kept_scores(self) -> dict[str, list[list[float]]]:
+        """Everything that was kept; nothing of a file that is damaged."""
+        if self.out and (self.out / FILE).is_file():
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                return run.unsealed(json.loads((self.out / FILE).read_text(encoding="utf-8")))
+        return {}
+
+    def _identity(self, place: Place) -> str:
+        """Everything that scores depend on."""
+        source = self.sources[place[0]]
+        return run.name_of(
+            {
+                "source": [source.name, run.file_hash(Path(source.file))],
+                "layer": place[1],
+                "kept": {str(k): v for k, v in self.kept(place).items()},
+                "people": self.corpus.digest,
+                "pictures": self.grid.pictures,
+                "device": self.device,
+                "code": [file_of(c) for c in (judged, fisher.Moments, surrogate.psnr)],
+            },
+            {},
+        )
 
     def kept(self, place: Place) -> dict[int, list[int]]:
         """The inner filters that are kept, by layer; empty for all."""

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from privet.data.corpus import Corpus
@@ -70,8 +71,9 @@ class Plan:
 
     def json(self) -> dict[str, Any]:
         """One object as `--json` prints it."""
-        told = asdict(replace(self, verified=replace(self.verified, pictures=None)))
-        told["verified"].pop("pictures")
+        told = asdict(replace(self, verified=replace(self.verified, pictures=None, begun=None)))
+        for name in ("pictures", "begun"):
+            told["verified"].pop(name)
         told.pop("scores")
         return {k: _told(v) for k, v in told.items()}
 
@@ -89,11 +91,12 @@ def plan(
     inner: float = 1.0,
     strategy: str = "paper",
     seed: int = 0,
+    out: Path | None = None,
     device: str = "cpu",
     report: Report = None,
 ) -> Plan:
     """Choose by a strategy (paper or pareto), prune, draw and verify. `switch`: PSNR up to which little may leak (None:
-    read from the table); `inner`: share of the inner filters that is kept.
+    read from the table); `inner`: share of the inner filters that is kept; `out`: where scores of channels are kept.
 
     Raises Infeasible where no layer and depth keeps the limits, SpecError for a margin below 0, a share outside of
     (0, 1] or an unknown strategy, DataError where the private people do not carry the target or no channel tells them
@@ -102,7 +105,7 @@ def plan(
     named = {source.name: source for source in sources}
     level = switch_of(table) if switch is None else switch
     tabled = candidates(named, table, where, corpus.shape, inner, seed)
-    offers = Offers(named, table, tabled, corpus, grid, seed, inner, device, report)
+    offers = Offers(named, table, tabled, corpus, grid, seed, inner, out, device, report)
     tried: list[dict[str, Any]] = []
     for choice in offers.turns(strategy, limits, margin, level):
         place = choice.source, choice.layer

@@ -29,11 +29,17 @@ POOLED = 8  # places by side that Fisher's criterion sees
 @dataclass(frozen=True)
 class Selection:
     """The channels of a layer in the order in which they would be released, `order`, and every channel's scores: the
-    worth by Fisher's criterion and the dB that it leaks alone."""
+    worth by Fisher's criterion and the dB that it leaks alone. What is left after pruning comes first, in random order,
+    and behind it what is left where less is pruned."""
 
     order: tuple[int, ...]
     worth: torch.Tensor
     leaks: torch.Tensor
+
+    @classmethod
+    def of(cls, worth: torch.Tensor, leaks: torch.Tensor, seed: int) -> Selection:
+        """Of scores [C] and the client's seed."""
+        return cls(tuple(ordered(worth, leaks, seed)), worth, leaks)
 
     def channels(self, depth: int) -> tuple[int, ...]:
         """The `depth` channels that are released, ascending: fewer are always some of more."""
@@ -53,11 +59,10 @@ class Selection:
         return {"fisher": self.worth.tolist(), "psnr": self.leaks.tolist()}
 
 
-def selected(
-    head: torch.nn.Module, corpus: Corpus, grid: Grid, seed: int, device: str, report: Report = None
-) -> Selection:
-    """What is left of an extractor's channels after pruning, in random order, and behind it what is left where less is
-    pruned."""
+def judged(
+    head: torch.nn.Module, corpus: Corpus, grid: Grid, device: str, report: Report = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each channel of an extractor is worth to the private task, and what it leaks alone: [C] each."""
     head = head.to(device)
     if report:
         report("Fisher's criterion on the private people", 0, 2)
@@ -65,7 +70,7 @@ def selected(
     if report:
         report("what single channels leak, on public people", 1, 2)
     leaks = single_channels(head, Public.of(corpus, min(grid.pictures or 1000, 600)), device)
-    return Selection(tuple(ordered(worth, leaks, seed)), worth, leaks)
+    return worth, leaks
 
 
 def ordered(worth: torch.Tensor, leaks: torch.Tensor, seed: int) -> list[int]:

@@ -23,8 +23,21 @@ from privet.planner.surrogate import Pairs
 from privet.train import some
 
 SHOWN = 8
+HELD, ASKED = 200, 16  # people whom attacks that know the extractor choose on, and whom they are asked about
 VERIFYING = 7919  # seed of the decoders that verify; the client's own seed is for what has to be secret
 LARGE = 64  # places of a map beyond which PrivyNet's network takes long
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Where attacks begin that know the extractor: what the best decoder (`by`) that does not know it drew of public
+    people who had no part in it, `val` [N, ...] of `held`, and of some of the owner's, `drawn` [M, ...] of `asked`."""
+
+    by: str
+    held: Part
+    asked: Part
+    val: torch.Tensor
+    drawn: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class Verified:
     macs: int
     payload_bytes: int
     pictures: tuple[Array, Array] | None = field(default=None, repr=False)  # of the owner, and what was drawn of them
+    begun: Begun | None = field(default=None, repr=False, compare=False)
 
     def told(self) -> dict[str, float]:
         """What is held against limits: never the victims' figure."""
@@ -61,11 +75,7 @@ def verify(
     ms = devices.milliseconds(head, corpus.shape) if where.here else where.ms(choice.source, choice.layer, macs)
     public = Public.of(corpus, None if grid.pictures is None else 2 * grid.pictures)
     judged = [_some(corpus.parts[role], grid) for role in ("task_val", "victim")]
-    head = head.to(device)
-    train, val = pairs(head, public.train, device), pairs(head, public.val, device)
-    others = [pairs(head, part, device) for part in judged]
-    by, drawn = _redrawn(train, val, torch.cat([part.z for part in others]), grid, device)
-    redrawn = drawn[: len(others[0].z)], drawn[len(others[0].z) :]
+    train, others, redrawn, begun = _drawn(head.to(device), corpus, public, judged, grid, device)
     owner, victims = (
         _estimate(psnr(o.x.numpy(), d.numpy(), data_range=1.0), part)
         for o, d, part in zip(others, redrawn, judged, strict=True)
@@ -75,8 +85,29 @@ def verify(
     sent = devices.shipped(head.cpu(), corpus.shape).payload_bytes
     shown = _bytes(others[0].x[:SHOWN]), _bytes(redrawn[0][:SHOWN])
     pictures = shown if len(corpus.shape) == 3 else None
-    told, most = _useful(train, val, others[0], judged[0])
-    return Verified(owner, victims, floor, told, most, by, ms, where.here, size, macs, sent, pictures)
+    told, most = _useful(train, pairs(head, public.val), others[0], judged[0])
+    return Verified(
+        owner, victims, floor, told, most, begun.by, ms, where.here, size, macs, sent, pictures, begun
+    )  # fmt: skip
+
+
+def begin(head: torch.nn.Module, corpus: Corpus, grid: Grid, device: str = "cpu") -> Begun:
+    """What a verification hands on to attacks that know the extractor, of an extractor that nobody verifies."""
+    public = Public.of(corpus, None if grid.pictures is None else 2 * grid.pictures)
+    return _drawn(head.to(device), corpus, public, [], grid, device)[-1]
+
+
+def _drawn(
+    head: torch.nn.Module, corpus: Corpus, public: Public, judged: list[Part], grid: Grid, device: str
+) -> tuple[Pairs, list[Pairs], list[torch.Tensor], Begun]:
+    """What decoders learned from, what they were asked, and what the best of them drew: of those who are judged, and of
+    those with whom other attacks begin."""
+    held, asked = _at_most(public.test, HELD), _at_most(corpus.parts["task_val"], ASKED)
+    train, val = pairs(head, public.train, device), pairs(head, public.val, device)
+    others = [pairs(head, part, device) for part in (*judged, held, asked)]
+    by, everything = _redrawn(train, val, torch.cat([one.z for one in others]), grid, device)
+    *redrawn, at_held, at_asked = torch.split(everything, [len(one.z) for one in others])
+    return train, others[: len(judged)], redrawn, Begun(by, held, asked, at_held.clamp(0, 1), at_asked.clamp(0, 1))
 
 
 def _useful(train: Pairs, val: Pairs, seen: Pairs, part: Part) -> tuple[Estimate | None, float]:
@@ -112,7 +143,11 @@ def _bytes(pictures: torch.Tensor) -> Array:
 
 
 def _some(part: Part, grid: Grid) -> Part:
-    return part.take(some(np.arange(len(part)), max(400, (grid.pictures or len(part)) // 2), 0))
+    return _at_most(part, max(400, (grid.pictures or len(part)) // 2))
+
+
+def _at_most(part: Part, most: int) -> Part:
+    return part.take(some(np.arange(len(part)), most, 0))
 
 
 def _estimate(values: Array, part: Part, bounds: tuple[float, float] | None = None) -> Estimate:

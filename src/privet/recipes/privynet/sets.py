@@ -16,12 +16,13 @@ from privet import run
 from privet.attacks.irn import Irn
 from privet.data.corpus import Corpus, Part
 from privet.planner import find
-from privet.planner.characterize import BOTH, Asked, Grid, Public, drawn, layers, measured
+from privet.planner.characterize import BOTH, GRIDS, Asked, Grid, Public, drawn, layers, measured
 from privet.planner.choosing import Limits
 from privet.planner.identify import Lookup, anonymity
 from privet.planner.known import known as white_box
 from privet.planner.pruning import BATCH, met, survivors
 from privet.planner.table import Table
+from privet.planner.verifying import begin
 from privet.pretrained import pool
 from privet.pretrained.pool import Source
 from privet.recipes import claims
@@ -341,7 +342,8 @@ class Bench:
 
             def measure(one: Asked = one) -> dict[str, Any]:
                 with one_thread():
-                    return asdict(white_box(one.head(), self.corpus, seed=SEED, report=report))
+                    begun = begin(one.head(), self.corpus, GRIDS["quick"])
+                    return asdict(white_box(one.head(), self.corpus, begun, seed=SEED, report=report))
 
             made[m] = remembered(self.out, "known", self.identity(one), measure)
         return self.found(made, [], f"layers {' and '.join(map(str, made))}, {self.depth} channels, sixteen people")
