@@ -235,11 +235,11 @@ def test_inner_filters_are_left_out_of_what_ships(room: Room, tmp_path: Path) ->
 def test_a_choice_that_leaks_more_than_the_tables_said_is_not_taken(room: Room) -> None:
     """The verification has the last word: tables that promise 5 dB are not believed."""
     there = Device("there", room.people.shape, (Layer("small", 3, "3", 1.0, 100, 100, 0.5, 10),), here=False)
-    lies = extractors.table({(3, 1): 4.0, (3, 2): 5.0})
+    lies = extractors.table({(3, 1): 13.0, (3, 2): 14.0})
     with pytest.raises(Infeasible, match=r"measured none does; the limit on psnr binds: .* dB was measured") as why:
-        replace(room, table=lies, where=there).plan(limits=Limits(psnr=7))
+        replace(room, table=lies, where=there).plan(limits=Limits(psnr=14.5))
     assert why.value.binding == ("psnr",)
-    assert why.value.nearest["psnr"] > 7
+    assert why.value.nearest["psnr"] > 14.5
 
 
 STRICT = {(3, 1): 60.0, (3, 2): 61.0, (3, 3): 62.0}  # of random channels: no limit below 60 dB would be kept
@@ -274,8 +274,15 @@ def test_a_limit_that_random_channels_break_is_kept_by_those_that_are_left_after
     assert len(made.channels) == 3, "as many as the limit allows"
     assert strict.plan(limits=Limits(psnr=40), seed=3, strategy="pareto").verified.owner.mean <= 40
     with pytest.raises(Infeasible, match="the limit on psnr binds") as why:
-        strict.plan(limits=Limits(psnr=2.0), seed=3)
+        strict.plan(limits=Limits(psnr=14.2), seed=3)
     assert why.value.nearest["psnr"] < 40, "the nearest miss is that of the very channels"
+
+
+def test_less_than_the_mean_picture_draws_is_nobodys_to_keep(room: Room) -> None:
+    with pytest.raises(Infeasible, match=r"draws 14\.1 dB without any payload") as why:
+        room.plan(limits=Limits(psnr=14.0))
+    assert why.value.binding == ("psnr",)
+    assert 14.0 < why.value.nearest["psnr"] < 14.2
 
 
 def test_scores_of_channels_are_kept_and_found_again(

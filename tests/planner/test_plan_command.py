@@ -80,16 +80,18 @@ def test_another_question_never_loses_a_plan(
 
 
 def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = [*ASKED, "--json", "--out", tmp_path / "out"]
-    asked[asked.index("40")] = "2"
-    assert privet(*asked) == 2
-    said = capsys.readouterr()
-    told = json.loads(said.out)
-    assert told["feasible"] is False
-    assert told["binding"] == ["psnr"]
-    assert told["nearest"]["psnr"] > 2
-    assert said.err.count("privet: no extractor is predicted to keep all limits") == 1
-    assert not (tmp_path / "out" / "plan.json").exists()
+    for limit, why in (("2", "no extractor can keep 2 dB"), ("12", "")):
+        asked = [*ASKED, "--json", "--out", tmp_path / "out"]
+        asked[asked.index("40")] = limit
+        assert privet(*asked) == 2
+        said = capsys.readouterr()
+        told = json.loads(said.out)
+        assert told["feasible"] is False
+        assert told["binding"] == ["psnr"]
+        assert told["nearest"]["psnr"] > float(limit)
+        assert said.err.count(f"privet: {why}") == 1
+        assert why or "the limit on psnr binds" in said.err
+        assert not (tmp_path / "out" / "plan.json").exists()
 
 
 @pytest.mark.parametrize(

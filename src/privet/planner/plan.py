@@ -27,10 +27,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from privet.auditing import floors
 from privet.data.corpus import Corpus
 from privet.errors import DataError, Infeasible, SpecError, unknown
+from privet.metrics import psnr
 from privet.planner import pareto
-from privet.planner.characterize import Grid
+from privet.planner.characterize import Grid, Public
 from privet.planner.choosing import Candidate, Limits, candidates, infeasible, said, switch_of
 from privet.planner.device import Device
 from privet.planner.identify import Anonymity
@@ -41,6 +43,7 @@ from privet.planner.table import Table
 from privet.planner.verifying import Verified, verify
 from privet.pretrained.pool import Source
 from privet.setting import Report
+from privet.train import inputs
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def plan(
     check(margin, switch, inner, strategy)
     named = {source.name: source for source in sources}
     level = switch_of(table) if switch is None else switch
+    possible(limits, Public.of(corpus, grid.pictures))
     tabled = candidates(named, table, where, corpus.shape, inner, seed)
     offers = Offers(named, table, tabled, corpus, grid, seed, inner, out, device, report)
     tried: list[dict[str, Any]] = []
@@ -150,6 +154,21 @@ def check(margin: float, switch: float | None, inner: float, strategy: str = "pa
         raise SpecError(f"--switch is a number of dB; got {switch:g}")
 
 
+def possible(limits: Limits, public: Public) -> None:
+    """Infeasible where a limit asks for less than the mean picture draws, for which nobody needs a payload."""
+    if limits.psnr is None:
+        return
+    x = inputs(public.test.x)
+    mean = floors.mean_image(inputs(public.train.x), len(x))
+    floor = float(psnr(x.numpy(), mean.numpy(), data_range=1.0).mean())
+    if limits.psnr < floor:
+        raise Infeasible(
+            f"no extractor can keep {limits.psnr:g} dB: the mean of public people draws {said('psnr', floor)} without "
+            "any payload; give a limit above that",
+            ("psnr",), {"psnr": floor},
+        )  # fmt: skip
+
+
 def failed(tried: Sequence[dict[str, Any]], limits: Limits) -> Infeasible:
     """Everything that was predicted to keep the limits was measured to be beyond one."""
     over = {
@@ -163,8 +182,8 @@ def failed(tried: Sequence[dict[str, Any]], limits: Limits) -> Infeasible:
     return Infeasible(
         f"{_choices(len(tried))} predicted to keep all limits, and measured none does; the limit on "
         f"{' and on '.join(nearest)} binds: {enough} was measured at best (layer {best['layer']} of {best['source']} "
-        f"with {best['depth']} channels: {best['psnr']:.1f} dB, {best['ms']:.3g} ms, {best['bytes']:,} bytes); raise "
-        "it to that, or give another network (--source)",
+        f"with {best['depth']} of its channels: {best['psnr']:.1f} dB, {best['ms']:.3g} ms, {best['bytes']:,} bytes); "
+        "raise it to that, or give another network (--source)",
         tuple(nearest), nearest,
     )  # fmt: skip
 
