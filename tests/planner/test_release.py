@@ -133,6 +133,16 @@ def test_what_was_stopped_goes_on(
         release.release(folder, data, out, target="y", shard=50)
 
 
+def test_files_hold_fewer_rows_where_features_are_large(
+    planned: tuple[Path, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(tmp_path / "p.parquet", 100)
+    monkeypatch.setattr(release, "LARGEST", 40 * 2 * 3 * 6 * 6)
+    made = release.release(planned[0], str(tmp_path / "p.parquet"), tmp_path / "out", target="y")
+    assert [pq.read_metadata(path).num_rows for path in sorted((tmp_path / "out").glob("*.parquet"))] == [40, 40, 10]
+    assert (made.rows, made.shards) == (90, 3)
+
+
 @pytest.mark.parametrize("shard", [1, 7, 50, 4096])
 def test_rows_are_dealt_to_shards_by_the_salt(shard: int) -> None:
     rows = np.arange(5, 2005, 2)

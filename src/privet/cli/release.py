@@ -21,7 +21,7 @@ def release(
     data: Annotated[str, typer.Option(help=DATA)],
     plan: Annotated[Path, typer.Option(help="folder that privet plan wrote")] = Path("privet-plan"),
     target: Annotated[str | None, typer.Option(help="column of labels [that of the plan]")] = None,
-    shard: Annotated[int, typer.Option(help="rows of one file")] = 4096,
+    shard: Annotated[int | None, typer.Option(help="rows of one file [4096, or what 64 MiB hold]")] = None,
     out: Annotated[Path, typer.Option(help="folder for part-*.parquet and release.json; resumes")] = Path(
         "privet-release"
     ),
@@ -33,7 +33,7 @@ def release(
     from privet.planner import release as releasing
     from privet.screen import Screen
 
-    if shard < 1:
+    if shard is not None and shard < 1:
         raise SpecError(f"--shard is a number of rows, 1 or more; got {shard}")
     with Screen(err) as screen:
         made = releasing.release(plan, data, out, target=target, shard=shard, report=screen.stage("release"))

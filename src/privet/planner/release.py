@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from privet.payload import Array
 from privet.runtime.edge import session_options
 
 SHARD, BATCH = 4096, 256
+LARGEST = 2**26  # bytes of features in one shard, which is held whole
 MIXED = 16  # shards, among which rows are dealt
 FORMAT = 2
 MADE_FROM, SHAPE = b"privet_made_from", b"privet_shape"
@@ -93,6 +95,11 @@ class Local:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return cls(session, shape, target, digest, read_as, data, salt, promised)
 
+    @property
+    def released(self) -> tuple[int, ...]:
+        """The shape of one person's features."""
+        return tuple(self.session.get_outputs()[0].shape[1:])
+
     def features(self, x: Array) -> Array:
         """Released channels [B, ...] as float16 of pictures uint8 [B, C, H, W] or rows float32 [B, D]."""
         given = x.astype(np.float32) / 255 if x.dtype == np.uint8 else x
@@ -103,13 +110,15 @@ class Local:
 
 
 def release(
-    plan: Path, data: str, out: Path, *, target: str | None = None, shard: int = SHARD, report: Report = None
+    plan: Path, data: str, out: Path, *, target: str | None = None, shard: int | None = None, report: Report = None
 ) -> Released:
     """Write the features of every example of a data set that carries the target; shards that are there are kept.
+    `shard`: rows of one file (None: 4,096, or what 64 MiB hold).
 
     Raises RunError for the plan or the folder, DataError for data that the plan does not fit."""
     local = Local.open(plan)
     source = _source(data, target or local.target, local)
+    shard = shard or max(1, min(SHARD, LARGEST // (2 * math.prod(local.released))))
     if (out / "plan.json").exists():
         raise RunError(f"{out} holds a plan, which stays with you, and a release is uploaded; choose another --out")
     run.ensure(out)
@@ -282,7 +291,7 @@ def _write_shard(
     path: Path, made_from: str, local: Local, source: _Private, rows: Array, progress: tuple[Report, int, int]
 ) -> tuple[tuple[int, ...], int]:
     report, before, total = progress
-    written, shape = 0, tuple(local.session.get_outputs()[0].shape[1:])
+    written, shape = 0, local.released
     width = int(np.prod(shape))
     schema = pa.schema({"z": pa.list_(pa.float16(), width), "label": pa.int64()}).with_metadata(
         {MADE_FROM: made_from, SHAPE: json.dumps(shape)}
