@@ -280,7 +280,7 @@ def test_a_limit_that_random_channels_break_is_kept_by_those_that_are_left_after
 
 def test_less_than_the_mean_picture_draws_is_nobodys_to_keep(room: Room) -> None:
     with pytest.raises(Infeasible, match=r"draws 14\.1 dB without any payload") as why:
-        room.plan(limits=Limits(psnr=14.0))
+        plans.possible(Limits(psnr=14.0), Public.of(room.people, extractors.GRID.pictures))
     assert why.value.binding == ("psnr",)
     assert 14.0 < why.value.nearest["psnr"] < 14.2
 

@@ -91,6 +91,7 @@ def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert told["nearest"]["psnr"] > float(limit)
         assert said.err.count(f"privet: {why}") == 1
         assert why or "the limit on psnr binds" in said.err
+        assert (tmp_path / "out" / "tables.parquet").exists() == (not why), "what nobody can keep is said at once"
         assert not (tmp_path / "out" / "plan.json").exists()
 
 

@@ -19,12 +19,12 @@ from privet.errors import Infeasible, ModelError, RunError, SpecError
 from privet.planner import characterize as characterizing
 from privet.planner import device as devices
 from privet.planner import earlier, own
-from privet.planner.characterize import Grid, layers
+from privet.planner.characterize import Grid, Public, layers
 from privet.planner.choosing import Limits
 from privet.planner.device import Device
 from privet.planner.identify import Anonymity, anonymity
 from privet.planner.known import known
-from privet.planner.plan import Plan, check, plan
+from privet.planner.plan import Plan, check, plan, possible
 from privet.planner.table import Table
 from privet.pretrained import pool
 from privet.pretrained.pool import Source
@@ -95,6 +95,10 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
     with run.locked(out), one_thread():
         profile = Device.read(Path(question.profile), corpus.shape) if question.profile else None
         public = among(question, corpus, loading)
+        try:
+            possible(question.limits, Public.of(corpus, grid.pictures))
+        except Infeasible as why:
+            raise earlier.refused(out, why) from why
         sources, refused = networks(question, corpus, out, report)
         asked = {source.name: layers(source, grid, corpus.shape) for source in sources}
         device = profile or timed(sources, asked, corpus, out, report)
@@ -113,10 +117,9 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
         chosen = {source.name: source for source in sources}[made.source]
         made = replace(made, anonymity=guessed(made, chosen, question, corpus, report))
         if question.known or (question.known is None and identified(made.anonymity)):
-            assert made.verified.begun is not None
-            head = head_of(made, chosen)
-            at = made.verified.begun
-            made = replace(made, known=known(head, corpus, at, seed=0, jobs=question.jobs, report=report))
+            begun, head = made.verified.begun, head_of(made, chosen)
+            assert begun is not None, "every verification says where other attacks begin"
+            made = replace(made, known=known(head, corpus, begun, seed=0, jobs=question.jobs, report=report))
         before = earlier.set_aside(out)
         write(made, chosen, corpus, question.where, out)
     return Found(made, table, device, corpus, refused, out, before)

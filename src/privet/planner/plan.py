@@ -107,7 +107,6 @@ def plan(
     check(margin, switch, inner, strategy)
     named = {source.name: source for source in sources}
     level = switch_of(table) if switch is None else switch
-    possible(limits, Public.of(corpus, grid.pictures))
     tabled = candidates(named, table, where, corpus.shape, inner, seed)
     offers = Offers(named, table, tabled, corpus, grid, seed, inner, out, device, report)
     tried: list[dict[str, Any]] = []

@@ -75,7 +75,7 @@ def verify(
     ms = devices.milliseconds(head, corpus.shape) if where.here else where.ms(choice.source, choice.layer, macs)
     public = Public.of(corpus, None if grid.pictures is None else 2 * grid.pictures)
     judged = [_some(corpus.parts[role], grid) for role in ("task_val", "victim")]
-    train, others, redrawn, begun = _drawn(head.to(device), corpus, public, judged, grid, device)
+    train, val, others, redrawn, begun = _drawn(head.to(device), corpus, public, judged, grid, device)
     owner, victims = (
         _estimate(psnr(o.x.numpy(), d.numpy(), data_range=1.0), part)
         for o, d, part in zip(others, redrawn, judged, strict=True)
@@ -85,7 +85,7 @@ def verify(
     sent = devices.shipped(head.cpu(), corpus.shape).payload_bytes
     shown = _bytes(others[0].x[:SHOWN]), _bytes(redrawn[0][:SHOWN])
     pictures = shown if len(corpus.shape) == 3 else None
-    told, most = _useful(train, pairs(head, public.val), others[0], judged[0])
+    told, most = _useful(train, val, others[0], judged[0])
     return Verified(
         owner, victims, floor, told, most, begun.by, ms, where.here, size, macs, sent, pictures, begun
     )  # fmt: skip
@@ -99,15 +99,15 @@ def begin(head: torch.nn.Module, corpus: Corpus, grid: Grid, device: str = "cpu"
 
 def _drawn(
     head: torch.nn.Module, corpus: Corpus, public: Public, judged: list[Part], grid: Grid, device: str
-) -> tuple[Pairs, list[Pairs], list[torch.Tensor], Begun]:
-    """What decoders learned from, what they were asked, and what the best of them drew: of those who are judged, and of
-    those with whom other attacks begin."""
+) -> tuple[Pairs, Pairs, list[Pairs], list[torch.Tensor], Begun]:
+    """What decoders learned from and stopped by, what they were asked, and what the best of them drew: of those who are
+    judged, and of those with whom other attacks begin."""
     held, asked = _at_most(public.test, HELD), _at_most(corpus.parts["task_val"], ASKED)
     train, val = pairs(head, public.train, device), pairs(head, public.val, device)
     others = [pairs(head, part, device) for part in (*judged, held, asked)]
     by, everything = _redrawn(train, val, torch.cat([one.z for one in others]), grid, device)
     *redrawn, at_held, at_asked = torch.split(everything, [len(one.z) for one in others])
-    return train, others[: len(judged)], redrawn, Begun(by, held, asked, at_held.clamp(0, 1), at_asked.clamp(0, 1))
+    return train, val, others[: len(judged)], redrawn, Begun(by, held, asked, at_held.clamp(0, 1), at_asked.clamp(0, 1))
 
 
 def _useful(train: Pairs, val: Pairs, seen: Pairs, part: Part) -> tuple[Estimate | None, float]:
