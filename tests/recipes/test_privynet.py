@@ -307,7 +307,7 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
 
 
 SMALL = sets.Size(
-    "digits", "digit", "", None, (1, 4), 2, 2, 120, 2, (120, 2), 3, (40, 120), (1, 2), 2, 2, Irn(width=4, units=1)
+    "digits", "digit", "", None, (1, 4), 2, 2, 1, 120, 2, (120, 2), 3, (40, 120), (1, 2), 2, 2, 1, Irn(width=4, units=1)
 )
 
 

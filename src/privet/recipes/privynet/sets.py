@@ -47,7 +47,9 @@ GUESSED = 8  # draws of channels whose network is guessed: it takes no time
 class Size:
     """How much of the paper's grid is run. `pictures` and `epochs` are those of every network but where `named` (for
     the accuracy of single channels) and `samples` say otherwise; `redrawn` channels of a layer are given to
-    reconstruction networks one by one (None: all); the rest are numbers of random draws."""
+    reconstruction networks one by one (None: all); `units` are those of the networks of figure 19. The rest are numbers
+    of random draws: of every cell (`draws`) and where cells are measured again on other people (`again`), of the ways
+    to choose channels (`settings`), of inner filters left out (`widths`)."""
 
     data: str
     target: str
@@ -56,6 +58,7 @@ class Size:
     depths: tuple[int, ...]
     depth: int
     draws: int
+    again: int
     pictures: int | None
     epochs: int
     named: tuple[int | None, int]
@@ -64,6 +67,7 @@ class Size:
     batches: tuple[int, ...]
     settings: int
     widths: int
+    units: int
     irn: Irn = Irn()  # noqa: RUF009
 
     def grid(self, name: str, pictures: int | None = -1, epochs: int = 0, irn: Irn | None = None) -> Grid:
@@ -77,12 +81,12 @@ class Size:
 PAPER_IRN = Irn(width=64, units=8, transposed=True)
 BATCHES = (2, 5, 10, 20, 30, 40, 50)
 SIZES = {
-    "quick": Size("digits", "digit", "", None, (1, 2, 4, 8), 4, 2, 400, 6, (400, 10), 8, (50, 100, 200, 400), (1, 2, 4),
-                  4, 2, Irn(16, 1)),
-    "standard": Size("cifar10", "label", "utkface", (1, 3, 4, 6), (2, 8, 32), 8, 3, 600, 6, (2000, 8), 32,
-                     (125, 250, 500, 1000, 2000, 4000), BATCHES, 8, 4),
-    "full": Size("cifar10", "label", "utkface", None, (2, 4, 8, 16, 32, 64, 128), 8, 20, None, 100, (None, 100), None,
-                 (500, 1000, 2000, 4000, 11000), BATCHES, 20, 10, PAPER_IRN),
+    "quick": Size("digits", "digit", "", None, (1, 2, 4, 8), 4, 2, 2, 400, 6, (400, 10), 8, (50, 100, 200, 400),
+                  (1, 2, 4), 4, 2, 1, Irn(16, 1)),
+    "standard": Size("cifar10", "label", "utkface", (1, 3, 4, 6), (2, 8, 32), 8, 4, 3, 1000, 8, (2000, 8), 32,
+                     (500, 1000, 2000, 4000), BATCHES, 16, 6, 8),
+    "full": Size("cifar10", "label", "utkface", None, (2, 4, 8, 16, 32, 64, 128), 8, 20, 20, None, 100, (None, 100),
+                 None, (500, 1000, 2000, 4000, 11000), BATCHES, 20, 10, 8, PAPER_IRN),
 }  # fmt: skip
 OTHER_TARGET, OTHER_SIDE = "gender", "32"
 
@@ -202,16 +206,17 @@ class Bench:
         return self.found(made, tables, f"{told}; {_counted(public)} for the accuracy")
 
     def samples(self, report: Report) -> Finding:
-        """Figure 7a: the same extractors against ever more public pictures: {pictures: table}."""
+        """Figure 7a: the same extractors against ever more public pictures: {pictures: table}. Networks may take as
+        many steps on few as on many, so that what differs is what they have seen."""
         counts = [n for n in self.size.samples if n <= len(self.corpus.aux_train)]
         most = self.public(max(counts))
         made = {}
         for n in counts:
             public = replace(most, train=most.train.take(np.arange(n)))
-            epochs = max(self.size.epochs, round(self.size.epochs * max(counts) / n / 4))
-            grid = self.size.grid("samples", n, epochs)
-            made[n] = self.table(self.random(2, IRN), public, grid, report)
-        return self.found(made, list(made.values()), f"two extractors, {min(counts):,} to {max(counts):,} pictures", 2)
+            grid = self.size.grid("samples", n, round(self.size.epochs * max(counts) / n))
+            made[n] = self.table(self.random(self.size.again, IRN), public, grid, report)
+        told = f"{self.size.again} extractors, {min(counts):,} to {max(counts):,} pictures"
+        return self.found(made, list(made.values()), told, self.size.again)
 
     def halves(self, report: Report) -> Finding:
         """Figure 7b: the same extractors on pictures of either half of the classes."""
@@ -222,10 +227,11 @@ class Bench:
             for m in dict.fromkeys((self.layers[0], self.middle, self.deep))
             for depth in size.depths
             if depth <= self.source.chain.channels(m)
-            for one in self.random(1, IRN, depth, m)
+            for one in self.random(size.again, IRN, depth, m)
         ]
         tables = [self.table(asked, half, size.grid("halves"), report) for half in _halves(public)]
-        return self.found(tables, tables, f"{len(asked)} extractors on either half of {public.classes} classes")
+        told = f"{len(asked)} extractors on either half of {public.classes} classes"
+        return self.found(tables, tables, told, size.again)
 
     def fisher(self, report: Report) -> Finding:
         """Figures 11 and 12: Fisher's criterion on ever more private people: {mini-batches: J [C]}."""
@@ -354,11 +360,11 @@ class Bench:
         made = {
             n: self.table(
                 self.random(self.size.widths, IRN), public,
-                self.size.grid("clusters", irn=replace(self.size.irn, clusters=n)), report,
+                self.size.grid("clusters", irn=replace(self.size.irn, units=self.size.units, clusters=n)), report,
             )
             for n in (1, 2, 3)
         }  # fmt: skip
-        told = f"{self.size.widths} extractors, clusters of {self.size.irn.units} units; {_counted(public)}"
+        told = f"{self.size.widths} extractors, clusters of {self.size.units} units; {_counted(public)}"
         return self.found(made, list(made.values()), told, self.size.widths)
 
     def panels(self, report: Report) -> Finding:
@@ -385,18 +391,19 @@ def studies(grid: claims.Grid, where: Where) -> dict[str, Measurement]:
     """All that is measured, by data set and name."""
     size = SIZES[grid.name]
     scale = grid.seeds / claims.GRIDS[grid.name]
-    size = replace(size, **{k: max(2, round(scale * getattr(size, k))) for k in ("draws", "settings", "widths")})
+    counts = ("draws", "again", "settings", "widths")
+    size = replace(size, **{k: max(2, round(scale * getattr(size, k))) for k in counts})
     bench = Bench(size, size.data, size.target, where)
     cost = {"quick": 0.01, "standard": 1.0, "full": 5000.0}[grid.name]
     asked: dict[str, tuple[str, Callable[[Report], Finding], float]] = {
-        "grid": ("layers, depths and draws of channels", bench.grid, 1800.0),
+        "grid": ("layers, depths and draws of channels", bench.grid, 1700.0),
         "single": ("every channel alone", bench.single, 2000.0),
-        "samples": ("more and more public pictures", bench.samples, 500.0),
-        "halves": ("either half of the classes", bench.halves, 700.0),
+        "samples": ("more and more public pictures", bench.samples, 600.0),
+        "halves": ("either half of the classes", bench.halves, 1300.0),
         "fisher": ("Fisher's criterion of every channel", bench.fisher, 30.0),
-        "settings": ("three ways to choose channels", bench.settings, 500.0),
-        "widths": ("inner filters left out", bench.widths, 400.0),
-        "clusters": ("reconstruction networks of one to three clusters", bench.clusters, 200.0),
+        "settings": ("three ways to choose channels", bench.settings, 700.0),
+        "widths": ("inner filters left out", bench.widths, 600.0),
+        "clusters": ("reconstruction networks of one to three clusters", bench.clusters, 800.0),
         "guesses": ("guessing the network", bench.guesses, 60.0),
         "known": ("attacks that know the network", bench.known, 300.0),
         "panels": ("pictures and what is drawn of them", bench.panels, 200.0),
@@ -407,8 +414,8 @@ def studies(grid: claims.Grid, where: Where) -> dict[str, Measurement]:
         for key, (about, perform, seconds) in asked.items()
     }
     if size.other:
-        other = Bench(size, size.other, OTHER_TARGET, where, OTHER_SIDE)
-        made[f"{size.other}/grid"] = Measurement(other.people.data, asked["grid"][0], other.grid, cost * 1800)
+        other = Bench(replace(size, draws=size.again), size.other, OTHER_TARGET, where, OTHER_SIDE)
+        made[f"{size.other}/grid"] = Measurement(other.people.data, asked["grid"][0], other.grid, cost * 1300)
     return made | {
         key: Measurement("", about, _cost(bench.out, key, measure), 30.0)
         for key, about, measure in (
