@@ -15,12 +15,15 @@ from privet.pretrained import zoo
 from privet.pretrained.layers import Chain, Residual, Step
 
 NAMES = ("vgg19_normalised_to_conv3_1", "mobilenet_v1_1.0_224_to_conv_pw_12", "cifar10_resnet20")
+BLOCKS = ("torchvision:resnet18", "timm:resnet50d")  # two banks a block and three; a way around with and without a pool
 
 
 def chain(name: str) -> Chain:
     """Of weights and statistics that are not the trivial ones."""
     generator = torch.Generator().manual_seed(3)
-    made = zoo.KNOWN[name].build().eval()
+    made = (
+        zoo.KNOWN[name].build() if name in zoo.KNOWN else zoo.chain_of(models.load(name, shape=(3, 32, 32), classes=9))
+    ).eval()
     with torch.no_grad():
         for key, value in made.state_dict().items():
             if value.is_floating_point():
@@ -35,7 +38,7 @@ def some(count: int, of: int, seed: int) -> torch.Tensor:
     return torch.randperm(of, generator=torch.Generator().manual_seed(seed))[:count].sort().values
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *BLOCKS])
 def test_released_channels_are_those_of_the_whole(name: str) -> None:
     made, x = chain(name), torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     for m in (1, 2, 4, 6):
@@ -46,7 +49,7 @@ def test_released_channels_are_those_of_the_whole(name: str) -> None:
         assert cost.macs(narrow, x) < cost.macs(made.head(m), x)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *BLOCKS])
 def test_inner_filters_left_out_are_filters_that_say_nothing(name: str) -> None:
     """A network without some filters gives what the whole gives where nobody reads those filters."""
     made, x = chain(name), torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
@@ -59,7 +62,7 @@ def test_inner_filters_left_out_are_filters_that_say_nothing(name: str) -> None:
             gone = torch.ones(layer.filters, dtype=torch.bool)
             gone[index] = False
             if isinstance(layer, Residual):
-                layer.conv2.weight[:, gone] = 0
+                layer.inner[layer.banks[-1]].weight[:, gone] = 0
                 continue
             following = next(
                 b for n in range(number + 1, m + 1) for b in deaf.layer(n) if isinstance(b, nn.Conv2d) and b.groups == 1
@@ -135,6 +138,23 @@ def test_layers_are_made_of_anybodys_sequence(reference: str, shape: tuple[int, 
         assert made.head(2, index)(x).shape == (2, 2)
 
 
+@pytest.mark.parametrize(("reference", "layers"), [("torchvision:resnet18", 10), ("timm:resnet50d", 20)])
+def test_layers_of_a_resnet_give_what_it_gives(reference: str, layers: int) -> None:
+    model = models.load(reference, shape=(3, 64, 64), classes=9, seed=1).eval()
+    made, x = zoo.chain_of(model), torch.rand(2, 3, 64, 64)
+    assert made.names[-1] == ("layer4_2" if "50" in reference else "layer4_1")
+    assert len(made.names) == layers
+    seen: list[torch.Tensor] = []
+    model.layer4.register_forward_hook(lambda module, given, gave: seen.append(gave))
+    with torch.no_grad():
+        model(x)
+        torch.testing.assert_close(made(x), seen[0], rtol=0, atol=0)
+
+
 def test_layers_are_not_made_of_everything() -> None:
-    with pytest.raises(ModelError, match="no layers can be made of a ResNet"):
-        zoo.chain_of(models.load("torchvision:resnet18", shape=(3, 32, 32), classes=2))
+    with pytest.raises(ModelError, match="no layers can be made of a TransformerEncoderLayer"):
+        zoo.chain_of(nn.TransformerEncoderLayer(4, 2))
+    blocks_with_more = models.load("torchvision:resnext50_32x4d", shape=(3, 32, 32), classes=2)
+    assert zoo.chain_of(blocks_with_more).names == ["conv1", "maxpool"]
+    with pytest.raises(ModelError, match="two banks of filters at least, this one has 1"):
+        Residual([nn.Conv2d(1, 1, 1)], Step(), nn.ReLU())

@@ -43,8 +43,11 @@ def published(name: str, folder: Path) -> Path:
             given[key.replace("first.", "preprocess.").replace("layers.", "").replace(".0.", ".")] = value
         else:
             stage, _, rest = key.removeprefix("layers.").partition(".")
-            block = {"stem.0": "conv1", "stem.1": "bn1"}.get(f"{stage}.{rest[:1]}")
-            given[f"{block}{rest[1:]}" if block else f"{stage.replace('_', '.')}.{rest}"] = value.clone()
+            place, _, kind = rest.removeprefix("inner.").partition(".")
+            module = ("conv1", "bn1", "", "conv2", "bn2")[int(place)]
+            given[f"{module}.{kind}" if stage == "stem" else f"{stage.replace('_', '.')}.{module}.{kind}"] = (
+                value.clone()
+            )
     if name != VGG:
         given |= {"linear.weight": torch.zeros(10, 64), "linear.bias": torch.zeros(10)}
     save_file(given, folder / f"{name}.safetensors")
@@ -65,9 +68,10 @@ def test_files_are_read_and_what_does_not_fit_is_named_as_in_the_file(name: str,
     save_file({k: v for k, v in given.items() if k != first}, file)
     with pytest.raises(ModelError, match="1 missing"):
         pool.load(tmp_path, name, PIXELS)
-    save_file(given | {"strange": torch.zeros(2)}, file)
-    with pytest.raises(ModelError, match=r"1 unexpected \(strange\)"):
-        pool.load(tmp_path, name, PIXELS)
+    for strange in ("strange", "layer1.0", "layer1.0.conv3.weight"):
+        save_file(given | {strange: torch.zeros(2)}, file)
+        with pytest.raises(ModelError, match=rf"1 unexpected \([\w.]*{strange}\)"):
+            pool.load(tmp_path, name, PIXELS)
     save_file(given | {first: torch.full_like(given[first], torch.nan)}, file)
     with pytest.raises(ModelError, match=rf"not finite \({first}\)"):
         pool.load(tmp_path, name, PIXELS)
@@ -111,17 +115,30 @@ def test_networks_that_have_met_the_private_people_are_refused(tmp_path: Path) -
     assert list(refused) == ["cifar10_resnet20"]
 
 
-def test_networks_of_torchvision_get_the_scale_they_were_trained_with_and_colors(tmp_path: Path) -> None:
-    reference = "torchvision:squeezenet1_1"
+@pytest.mark.parametrize(
+    ("reference", "m", "module"), [("torchvision:squeezenet1_1", 2, "features.2"), ("timm:resnet10t", 4, "maxpool")]
+)
+def test_networks_of_collections_get_the_scale_they_were_trained_with_and_colors(
+    reference: str, m: int, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = models.load(reference, shape=(3, 64, 64), classes=1000, seed=2).eval()
     models.save_weights(model, tmp_path / "w.safetensors", pool.header(["imagenet"], []))
+    scale = zoo.IMAGENET_MEAN, zoo.IMAGENET_DEVIATION
+    if reference.startswith("timm:"):  # which says of every network on what it was trained
+        scale = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+        told = model.pretrained_cfg | {"mean": scale[0], "std": scale[1]}
+        monkeypatch.setattr(
+            type(model), "pretrained_cfg", property(lambda self: told, lambda self, value: None), raising=False
+        )
     source = pool.load(None, f"{reference}={tmp_path / 'w.safetensors'}", (1, 64, 64))
     assert source.trained_on == ("imagenet",)
     gray = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(3))
-    mean, deviation = (torch.tensor(v)[:, None, None] for v in (zoo.IMAGENET_MEAN, zoo.IMAGENET_DEVIATION))
+    mean, deviation = (torch.tensor(v)[:, None, None] for v in scale)
+    seen: list[torch.Tensor] = []
+    model.get_submodule(module).register_forward_hook(lambda _, given, gave: seen.append(gave))
     with torch.no_grad():
-        wanted = model.features[:3]((gray.expand(-1, 3, -1, -1) - mean) / deviation)
-        torch.testing.assert_close(source.chain.head(2)(gray), wanted)
+        model((gray.expand(-1, 3, -1, -1) - mean) / deviation)
+        torch.testing.assert_close(source.chain.head(m)(gray), seen[0])
 
 
 # The real weights ----------------------------------------------------------------------------------------------------

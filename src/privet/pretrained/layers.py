@@ -8,7 +8,7 @@ exactly what the whole network gives, as long as no inner filter is missing."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -48,49 +48,51 @@ class Step(nn.Sequential):
     def narrowed(self, incoming: Index, kept: Index, released: Index) -> tuple[nn.Module, Index]:
         """This layer for some of the channels that come in, with some of its filters; and the channels that come out.
         What is released are filters, too."""
-        made: list[nn.Module] = []
-        coming = incoming
-        for module in self:
-            if is_bank(module):
-                kept = kept if released is None else released
-                made.append(_bank(module, coming, kept))
-                coming = kept
-            else:
-                made.append(_by_channel(module, coming))
+        kept = kept if released is None else released
+        made, coming = _narrowed(self, incoming, {} if self.bank is None else {self.bank: kept})
         return Step(*made), coming
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions and a way around them, which takes every second pixel and pads channels with zeros where the
-    size changes (He et al. 2015, arXiv:1512.03385, section 4.2, option A). Its inner filters may be left out; what
-    comes out is whole, unless it is released."""
+class Shortcut(nn.Module):
+    """Every pixel, or every second one, and channels padded with zeros (He et al. 2015, arXiv:1512.03385, section 3.3,
+    option A)."""
 
     def __init__(self, inputs: int, filters: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, filters, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(filters)
-        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(filters)
         self.stride, self.pad = stride, (filters - inputs) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+
+
+class Residual(nn.Module):
+    """last(inner(x) + around(x)): two or three convolutions and a way around them (He et al. 2015). The filters of the
+    last but one may be left out; what comes out is whole, unless it is released."""
+
+    def __init__(self, inner: Sequence[nn.Module], around: Step, last: nn.Module) -> None:
+        super().__init__()
+        self.banks = [number for number, module in enumerate(inner) if is_bank(module)]
+        if len(self.banks) < 2:
+            raise ModelError(f"a residual block has two banks of filters at least, this one has {len(self.banks)}")
+        self.inner, self.around, self.last = nn.Sequential(*inner), around, last
         self.released: Tensor | None
         self.register_buffer("released", None)
 
     @property
     def filters(self) -> int:
         """Inner filters."""
-        return self.conv1.out_channels
+        return outputs_of(self.inner[self.banks[-2]])
 
     @property
     def channels(self) -> int:
         """Channels that come out."""
-        return self.conv2.out_channels
+        return outputs_of(self.inner[self.banks[-1]])
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        around = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+        around = self.around(x)
         if self.released is not None:
             around = around.index_select(1, self.released)
-        return F.relu(inner + around)
+        return self.last(self.inner(x) + around)  # type: ignore[no-any-return]
 
     def narrowed(self, incoming: Index, kept: Index, released: Index) -> tuple[nn.Module, Index]:
         """This block with some of its inner filters, releasing some of its channels. What comes in is whole."""
@@ -98,16 +100,11 @@ class Residual(nn.Module):
             raise SpecError(
                 "a residual block needs every channel that comes in; leave inner filters of blocks out only"
             )
-        made = copy.deepcopy(self)
-        made.conv1, made.bn1 = (
-            cast(nn.Conv2d, _bank(self.conv1, None, kept)),
-            cast(nn.BatchNorm2d, _norm(self.bn1, kept)),
-        )
-        made.conv2, made.bn2 = (
-            cast(nn.Conv2d, _bank(self.conv2, kept, released)),
-            cast(nn.BatchNorm2d, _norm(self.bn2, released)),
-        )
-        made.released = None if released is None else released.clone()
+        inner, _ = _narrowed(self.inner, None, {self.banks[-2]: kept, self.banks[-1]: released})
+        around, sliced = self.around.narrowed(None, None, released)
+        made = Residual(inner, cast(Step, around), copy.deepcopy(self.last))
+        if released is not None and sliced is None:  # a way around without filters gives every channel
+            made.released = released.clone()
         return made, released
 
 
@@ -251,6 +248,21 @@ def by_channel(module: nn.Module) -> bool:
 
 def _is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels > 1
+
+
+def _narrowed(
+    modules: Iterable[nn.Module], incoming: Index, kept: Mapping[int, Index]
+) -> tuple[list[nn.Module], Index]:
+    """Modules for some of the channels that come in, with some filters of the banks at these places; and the channels
+    that come out."""
+    made: list[nn.Module] = []
+    for number, module in enumerate(modules):
+        if is_bank(module):
+            made.append(_bank(module, incoming, kept.get(number)))
+            incoming = kept.get(number)
+        else:
+            made.append(_by_channel(module, incoming))
+    return made, incoming
 
 
 def _bank(module: nn.Module, incoming: Index, kept: Index) -> nn.Module:

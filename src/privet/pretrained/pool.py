@@ -71,7 +71,8 @@ def names(folder: str | Path) -> list[str]:
 
 def load(folder: str | Path | None, wanted: str, shape: tuple[int, ...]) -> Source:
     """One extractor for samples of this shape: the name of a file in the folder, or REFERENCE=FILE for a network that
-    is a sequence of layers (a built-in name, `torchvision:vgg16`, `package.module:factory`).
+    is a sequence of layers or a ResNet (a built-in name, `torchvision:vgg16`, `timm:resnet18`,
+    `package.module:factory`).
 
     ModelError for unknown names and for weights that do not fit, by name and shape."""
     reference, equals, file = wanted.partition("=")
@@ -113,12 +114,13 @@ def usable(sources: Sequence[Source], corpus: Corpus) -> tuple[list[Source], dic
 
 def _given(reference: str, path: Path, shape: tuple[int, ...]) -> Source:
     trained_on, ids = _header(path)
-    zoo = reference.startswith("torchvision:")
+    zoo = reference.startswith(("torchvision:", "timm:"))
     taken = (3, *shape[1:]) if zoo and len(shape) == 3 else shape
     model = models.load(reference, shape=taken, classes=_classes(path), weights=path)
     chain = chain_of(model, colors=taken[0] if len(taken) == 3 else None)
-    if zoo:  # what all of its weights were trained on
-        chain.first = nn.Sequential(Normalize(IMAGENET_MEAN, IMAGENET_DEVIATION), chain.first)
+    if zoo:  # timm says on what its weights were trained; all of torchvision's were on this
+        told = getattr(model, "pretrained_cfg", None) or {"mean": IMAGENET_MEAN, "std": IMAGENET_DEVIATION}
+        chain.first = nn.Sequential(Normalize(told["mean"], told["std"]), chain.first)
     return Source(reference, chain.eval().requires_grad_(False), str(path), trained_on, (), ids)
 
 

@@ -6,7 +6,8 @@ Its first six layers are those from which PrivyNet's extractor is derived, with 
 `resnet20` to `resnet56` are the networks for CIFAR-10 of He et al. 2015 (arXiv:1512.03385, section 4.2).
 `mobilenet` is MobileNet (Howard et al. 2017, arXiv:1704.04861) up to its twelfth block, trained on ImageNet.
 
-`chain_of` makes layers of anybody's network, as far as it is a sequence of them.
+`chain_of` makes layers of anybody's network, as far as it is a sequence of them, and of the ResNets of torchvision and
+timm.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from privet.errors import ModelError
 from privet.models import Translate
-from privet.pretrained.layers import Chain, Layer, Normalize, Residual, Step, by_channel, is_bank
+from privet.pretrained.layers import Chain, Layer, Normalize, Residual, Shortcut, Step, by_channel, is_bank
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MOBILENET_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2)
@@ -28,6 +29,7 @@ MOBILENET_NAMES = {
     "kernel": "weight", "depthwise_kernel": "weight", "beta": "bias", "gamma": "weight",
     "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
+CIFAR_RESNET_NAMES = {"conv1": 0, "bn1": 1, "conv2": 3, "bn2": 4}
 MOBILENET_FILTERS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024)
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -64,7 +66,12 @@ def cifar_resnet(blocks: int) -> Chain:
     for stage, filters in enumerate((16, 32, 64), start=1):
         for number in range(blocks):
             stride = 2 if stage > 1 and number == 0 else 1
-            layers[f"layer{stage}_{number}"], inputs = Residual(inputs, filters, stride), filters
+            inner = (
+                nn.Conv2d(inputs, filters, 3, stride, padding=1, bias=False), nn.BatchNorm2d(filters), nn.ReLU(),
+                nn.Conv2d(filters, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters),
+            )  # fmt: skip
+            block = Residual(inner, Step(Shortcut(inputs, filters, stride)), nn.ReLU())
+            layers[f"layer{stage}_{number}"], inputs = block, filters
     return Chain(layers, Normalize(IMAGENET_MEAN, IMAGENET_DEVIATION), colors=3)
 
 
@@ -90,28 +97,30 @@ def mobilenet() -> Chain:
 
 
 def chain_of(model: nn.Module, colors: int | None = None) -> Chain:
-    """The beginning of a network as layers: a bank of filters with what follows it, each pool a layer of its own, up to
-    the first module that is none of these, and without the linear map that gives the answer. ModelError where there is
-    no bank before that.
+    """The beginning of a network as layers: a bank of filters with what follows it, each pool and each residual block a
+    layer of its own, up to the first module that is none of these, and without the linear map that gives the answer.
+    ModelError where there is no bank before that.
 
-    Modules must be called one after the other, as in an nn.Sequential, also a nested one (torchvision's `features`)."""
+    Modules must be called one after the other, as in an nn.Sequential, also a nested one (`features` of torchvision and
+    timm), or as in a ResNet of either."""
     layers: OrderedDict[str, Layer] = OrderedDict()
     before: list[nn.Module] = []
     name, parts = "", list[nn.Module]()
 
     def close() -> None:
         if parts:
-            layers[name.replace(".", "_")] = Step(*parts)
+            layers[name.replace(".", "_")] = parts[0] if isinstance(parts[0], Residual) else Step(*parts)
 
     stopped = ""
     for path, module in _leaves(model):
         pool = isinstance(module, (nn.MaxPool2d, nn.AvgPool2d))
-        if not name and not is_bank(module):
+        block = _residual(module)
+        if not name and not is_bank(module) and not block:
             before.append(module)
-        elif is_bank(module) or (pool and parts):
+        elif block or is_bank(module) or (pool and parts):
             close()
-            name, parts = path, [module]
-        elif by_channel(module):
+            name, parts = path, [block or module]
+        elif by_channel(module) and not isinstance(parts[0], Residual):
             parts.append(module)
         else:
             stopped = f"{path} is a {type(module).__name__}"
@@ -122,21 +131,46 @@ def chain_of(model: nn.Module, colors: int | None = None) -> Chain:
     if not layers:
         raise ModelError(
             f"no layers can be made of a {type(model).__name__}{': ' + stopped if stopped else ''}; give a network "
-            "that is a sequence of convolutions or linear layers"
+            "that is a sequence of convolutions or linear layers, or a ResNet"
         )
     return Chain(layers, nn.Sequential(*before) if before else None, colors)
 
 
 def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Modules in the order in which a sequence calls them; of other networks the features, or else themselves."""
+    """Modules in the order in which a sequence or a ResNet calls them; of other networks the features, or else
+    themselves."""
     features = getattr(model, "features", None)
-    if isinstance(model, nn.Sequential):
+    if isinstance(model, nn.Sequential) or _is_of(model, "ResNet"):
         for name, child in model.named_children():
             yield from _leaves(child, f"{path}.{name}" if path else name)
     elif isinstance(features, nn.Sequential):
         yield from _leaves(features, "features")
     else:
         yield path or type(model).__name__, model
+
+
+def _is_of(module: nn.Module, *names: str) -> bool:
+    """Whether a module is one of these of torchvision's or timm's ResNets."""
+    kind = type(module)
+    return kind.__name__ in names and kind.__module__ in ("torchvision.models.resnet", "timm.models.resnet")
+
+
+def _residual(module: nn.Module) -> Residual | None:
+    """A block of a ResNet as a layer; None for other modules, and for blocks that do more than that."""
+    if not _is_of(module, "BasicBlock", "Bottleneck"):
+        return None
+    parts = dict(module.named_children())
+    if any(not isinstance(parts.get(name, nn.Identity()), nn.Identity) for name in ("drop_block", "aa", "se")):
+        return None
+    inner: list[nn.Module] = []
+    for number in range(1, 4):
+        if f"conv{number}" in parts:
+            inner += [parts[f"conv{number}"], parts[f"bn{number}"], parts.get(f"act{number}") or parts["relu"]]
+    last = inner.pop()
+    around = list(parts["downsample"].children()) if "downsample" in parts else []
+    if not all(is_bank(one) or by_channel(one) for one in (*inner, *around, last)):
+        return None
+    return Residual(inner, Step(*around), last)
 
 
 # Names of weights ---------------------------------------------------------------------------------------------------
@@ -153,8 +187,11 @@ def _cifar_resnet(key: str, value: Tensor) -> tuple[str, Tensor] | None:
         return None  # the answer to another question
     if stage in ("conv1", "bn1"):
         return f"layers.stem.{'0' if stage == 'conv1' else '1'}.{rest}", value
-    number, _, rest = rest.partition(".")
-    return f"layers.{stage}_{number}.{rest}", value
+    found = re.fullmatch(r"(\d+)\.(conv1|bn1|conv2|bn2)\.(\w+)", rest)
+    if not found:
+        return key, value
+    number, module, kind = found.groups()
+    return f"layers.{stage}_{number}.inner.{CIFAR_RESNET_NAMES[module]}.{kind}", value
 
 
 def _mobilenet(key: str, value: Tensor) -> tuple[str, Tensor]:
