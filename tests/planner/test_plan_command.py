@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from privet import run
 from privet.cli.plan import size
+from privet.data import load
 from privet.errors import SpecError
 from privet.planner import characterize as characterizing
-from privet.planner import own
+from privet.planner import find, own
+from privet.planner.choosing import Limits
+from privet.schedule import Source as People
 from privet.train import EFFORTS
 from studies import privet
 
@@ -143,3 +147,13 @@ def test_sizes_are_read(text: str, bytes_: int) -> None:
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="size such as 1MB"):
         size(text)
+
+
+def test_a_network_of_public_people_is_asked_for_by_the_name_that_plans_give_it(tmp_path: Path) -> None:
+    corpus = load("digits", target="digit", hidden=("none",), limit=300)
+    question = find.Question(People("digits", "digit"), Limits(psnr=20.0))
+    run.ensure(tmp_path)
+    (unasked, *_), _ = find.networks(question, corpus, tmp_path)
+    for name in ("own", unasked.name):
+        (asked, *others), refused = find.networks(replace(question, sources=(name,)), corpus, tmp_path)
+        assert (asked.name, asked.file, others, refused) == ("own vgg", unasked.file, [], {})

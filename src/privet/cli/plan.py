@@ -59,8 +59,8 @@ def plan(
     source: Annotated[
         list[str],
         typer.Option(
-            help="network of the pool by the beginning of its name, or torchvision:vgg16=FILE; repeat it [the first "
-            "that never met the data]"
+            help="network of the pool by the beginning of its name, torchvision:vgg16=FILE, timm:resnet18=FILE, or own "
+            "(trained on public people); repeat it [the first that never met the data]"
         ),
     ] = [],  # noqa: B006
     public: Annotated[str | None, typer.Option(help="another data set for the characterization")] = None,

@@ -138,9 +138,15 @@ def networks(
     """The pool, without what has met the private people: by default the first network of the folder that has not."""
     folder = question.pool or _beside(question.where.data)
     if not question.sources and (not folder or len(corpus.shape) != 3):
-        return [own.source(corpus, question.effort, out, 0, question.device, report)], {}
+        question = replace(question, sources=(own.NAME,))
+
+    def opened(name: str) -> Source:
+        if name.partition(" ")[0] == own.NAME:
+            return own.source(corpus, question.effort, out, 0, question.device, report)
+        return pool.load(folder, name, corpus.shape)
+
     wanted = question.sources or tuple(pool.names(str(folder)))
-    loaded = [pool.load(folder, name, corpus.shape) for name in wanted]
+    loaded = [opened(name) for name in wanted]
     usable, refused = pool.usable(loaded, corpus)
     if question.sources and refused:
         name, why = next(iter(refused.items()))
@@ -189,7 +195,7 @@ def guessed(
     """What an adversary with pictures of its own and the whole pool can say of the extractor; nothing of a network that
     nobody else has."""
     folder = question.pool or _beside(question.where.data)
-    if len(corpus.shape) != 3 or source.name.startswith(own.OWN):
+    if len(corpus.shape) != 3 or source.name.startswith(own.NAME):
         return ()
     if report:
         report("guessing the network from its features", 0, 1)

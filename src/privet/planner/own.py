@@ -13,7 +13,7 @@ from privet.pretrained.pool import Source
 from privet.setting import Report, file_of, stage
 from privet.train import Effort, fit_task
 
-OWN = "own "
+NAME = "own"  # of --source, and how the names of such networks begin
 
 
 def source(corpus: Corpus, effort: str, out: Path, seed: int, device: str = "cpu", report: Report = None) -> Source:
@@ -41,4 +41,4 @@ def source(corpus: Corpus, effort: str, out: Path, seed: int, device: str = "cpu
         with run.writing(path):
             models.save_weights(model, path, pool.header([], ids))
             os.chmod(path, 0o600)  # nobody else has it
-    return replace(pool.load(None, f"{name}={path}", corpus.shape), name=f"{OWN}{name}")
+    return replace(pool.load(None, f"{name}={path}", corpus.shape), name=f"{NAME} {name}")

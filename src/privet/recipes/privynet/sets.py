@@ -15,7 +15,7 @@ import torch
 from privet import run
 from privet.attacks.irn import Irn
 from privet.data.corpus import Corpus, Part
-from privet.planner import find
+from privet.planner import find, own
 from privet.planner.characterize import BOTH, GRIDS, Asked, Grid, Public, drawn, layers, measured
 from privet.planner.choosing import Limits
 from privet.planner.identify import Lookup, anonymity
@@ -125,7 +125,7 @@ class Bench:
     def pool(self) -> list[Source]:
         """All networks that an adversary has who takes part in the game: the source and its neighbours."""
         folder = Path(self.source.file).parent
-        if self.source.name.startswith("own "):
+        if self.source.name.startswith(own.NAME):
             return [self.source]
         others = [name for name in pool.names(folder) if name != self.source.name]
         return [self.source, *(pool.load(folder, name, self.corpus.shape) for name in others)]
