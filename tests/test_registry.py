@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 import privet
+from fresh import nothing_imported
 from privet import registry
 from privet.defense import FOLDER, Chain, parse, spell
 from privet.errors import SpecError
@@ -41,7 +42,7 @@ from privet.defense import parse, spell
 texts = ["dropped:factor=3", "entered:factor=4", "as-module:factor=5", "dropped+entered:factor=.5"]
 print(json.dumps({"names": registry.names("privet.defenses"), "spelled": [spell(parse(t)) for t in texts],
                   "same": [parse(spell(parse(t))) == parse(t) for t in texts],
-                  "gaussian": type(parse("gaussian")).__module__}))
+                  "gaussian": type(parse("gaussian")).__module__, "from": registry.__file__}))
 """
 
 
@@ -49,7 +50,7 @@ print(json.dumps({"names": registry.names("privet.defenses"), "spelled": [spell(
 def copied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a copy of the package finds that has one more file, beside another package with three entry points."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(Path(privet.__file__).parent, folder / "privet", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(privet.__file__).parent, folder / "privet")
     (folder / "privet/defenses/dropped.py").write_text(METHOD.format(name="Dropped"))
     (folder / "elsewhere.py").write_text(METHOD.format(name="Elsewhere"))
     (folder / "another.py").write_text(METHOD.format(name="Another"))
@@ -58,12 +59,11 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
     points = "entered = elsewhere:Elsewhere\nas-module = another\ngaussian = elsewhere:Elsewhere\n"
     (info / "entry_points.txt").write_text(f"[privet.defenses]\n{points}")
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, timeout=120, cwd=folder
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    methods = ("privet", "elsewhere", "another")
+    with nothing_imported(folder, names=methods), contextlib.redirect_stdout(io.StringIO()) as told:
+        exec(LOOK, {})
+    found: dict[str, Any] = json.loads(told.getvalue())
+    assert found["from"].startswith(str(folder))
     return found
 
 

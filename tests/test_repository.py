@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import privet
+from fresh import nothing_imported
 
 REPO = Path(__file__).resolve().parents[1]
 SUFFIXES = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".json", ".html", ".css", ".js", ".cfg", ".sh", ""}
@@ -211,14 +213,15 @@ def test_the_line_of_python_stands_beside_the_rooms() -> None:
     rooms_first = "import privet.auditing.threat, privet; assert callable(privet.audit)"
     line_first = "import privet; privet.audit; import privet.auditing.flags as flags; assert flags.FLAGS"
     for code in (rooms_first, line_first):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{code}: {done.stderr}"
+        with nothing_imported():
+            exec(code, {})
 
 
 def test_skeletons_are_methods(tmp_path: Path) -> None:
     """Each skeleton, dropped into the folder of a copy of the package, is found, parsed and given its card."""
-    shutil.copytree(REPO / "src" / "privet", tmp_path / "privet", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPO / "src" / "privet", tmp_path / "privet")
     lines = ["import generate_docs, privet.registry as registry"]
+    lines.append(f"assert registry.__file__.startswith({str(tmp_path)!r})")
     for code in blocks(REPO / "CONTRIBUTING.md", "python"):
         if "privet.recipes" in code:
             (tmp_path / "privet" / "recipes" / "skeleton.py").write_text(code)
@@ -229,11 +232,9 @@ def test_skeletons_are_methods(tmp_path: Path) -> None:
         lines.append(f"method = registry.parse('privet.{kind}', 'skeleton')")
         lines.append("assert registry.spell(method) == 'skeleton', method")
         lines.append(f"assert '| option |' in generate_docs.pages()['methods/{kind}/skeleton.md']")
-    assert len(lines) == 8
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPO / "scripts")])}
-    command = [sys.executable, "-c", "\n".join(lines)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert len(lines) == 9
+    with nothing_imported(tmp_path, REPO / "scripts", names=("privet", "generate_docs")):
+        exec("\n".join(lines), {})
 
 
 def test_generated_pages_are_fresh(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -261,8 +262,9 @@ def helped(verb: str) -> str:
 
 
 def _help(*verbs: str) -> str:
-    environment = os.environ | {"COLUMNS": "240", "TERM": "dumb", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "privet", *verbs, "--help"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"privet {' '.join(verbs)} --help: {done.stderr}"
-    return done.stdout
+    from privet.cli import app
+
+    environment = {"COLUMNS": "240", "TERM": "dumb", "NO_COLOR": "1"}
+    done = CliRunner().invoke(app, [*verbs, "--help"], env=environment)
+    assert done.exit_code == 0, f"privet {' '.join(verbs)} --help: {done.output}"
+    return done.output
