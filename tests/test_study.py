@@ -99,28 +99,25 @@ def test_a_missing_trial_is_run_again_to_the_same_digest(copied: Path) -> None:
     assert not list(copied.glob("runs/.*"))
 
 
-def test_processes_give_the_same_digest(tmp_path: Path) -> None:
-    code, out, err = ended(begun(tmp_path, "--json", jobs=2))
-    assert code == 0, err
-    assert study.collect(tmp_path).digest == digits()[0].results.digest
+def test_processes_give_the_same_digest_and_say_what_is_refused(tmp_path: Path) -> None:
+    """The same as in one process, with a row of JSON for each finding. A defense that cannot do what was asked of it
+    says so from its worker, stops nobody else, and the exit code is 2."""
+    code, out, err = ended(begun(tmp_path, "--json", "--defense", UNREACHABLE, jobs=2))
+    assert code == 2, err
+    found = study.collect(tmp_path)
+    assert found.digest == digits()[0].results.digest
     rows = [json.loads(line) for line in out.splitlines()]
-    assert rows == [json.loads(json.dumps(r.json())) for r in study.collect(tmp_path).rows]
+    assert rows == [json.loads(json.dumps(r.json())) for r in found.rows]
+    assert {row["defense"] for row in rows} == {"none", "gaussian:sigma=1"}
     assert "gaussian:sigma=1, seed 1: done" in err
+    assert err.count("drop=95 cannot be reached") >= 2
+    assert "Trials that were refused" in (tmp_path / "report.html").read_text()
 
 
-def test_killed_and_resumed(tmp_path: Path) -> None:
-    """Killed between trials, without a chance to clean up."""
-    process = begun(tmp_path)
-    wait_until(lambda: finished(tmp_path), process)
-    process.kill()
-    process.communicate()
-    assert len(finished(tmp_path)) < 4
-    assert asked(tmp_path).results.digest == digits()[0].results.digest
-
-
-def test_workers_end_with_whoever_started_them(copied: Path) -> None:
-    """Killed with its workers at work: they neither go on computing nor stay behind."""
-    for defense, seed in (("none", 0), ("gaussian:sigma=1", 0), ("none", 1), ("gaussian:sigma=1", 1)):
+def test_killed_with_its_workers_and_resumed(copied: Path) -> None:
+    """Killed with its workers at work and without a chance to clean up: they neither go on computing nor stay behind,
+    what was finished is kept, and the same study goes on to the same digest."""
+    for defense, seed in (("gaussian:sigma=1", 0), ("none", 1), ("gaussian:sigma=1", 1)):
         remove(copied, defense, seed)
     shutil.rmtree(copied / "models")
     (copied / "study.json").unlink()
@@ -129,11 +126,13 @@ def test_workers_end_with_whoever_started_them(copied: Path) -> None:
     left = workers(process.pid)
     assert left
     process.kill()
+    assert 1 <= len(finished(copied)) < 4
     process.wait()  # not communicate: a worker left behind would hold its end of the pipes
     until = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in left):
         assert time.monotonic() < until, "a worker outlived its study"
         time.sleep(0.05)
+    assert asked(copied).results.digest == digits()[0].results.digest
 
 
 def workers(parent: int) -> list[str]:
@@ -237,12 +236,11 @@ def test_what_is_refused_stops_nobody_else(copied: Path) -> None:
     assert study.collect(copied).refused == results.refused, "the folder alone says it, too"
 
 
-def test_what_is_refused_in_processes(copied: Path) -> None:
+def test_what_is_refused_at_the_command_line(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same from the command line: the table and the report, the reasons, exit code 2."""
     remove(copied, "gaussian:sigma=1", 1)
-    process = begun(copied, "--defense", UNREACHABLE, jobs=2)
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 2, err
+    assert privet(*AUDIT, "--defense", UNREACHABLE, "--jobs", 1, "--out", copied) == 2
+    out, err = capsys.readouterr()
     assert "gaussian:sigma=1" in out
     assert err.count("drop=95 cannot be reached") >= 2
     assert "Traceback" not in err
