@@ -22,7 +22,7 @@ from privet.tracing.nouns import Traced
 GOLDEN = Path(__file__).parent / "golden" / "cuts"
 UPDATE = os.environ.get("PRIVET_UPDATE_GOLDEN") == "1"
 BOTH = [name for name in networks.FACTORIES if name not in networks.EXPORT_ONLY]
-TWINS = ("resnet18", "vgg", "timm_vit")  # slow to export; torchvision's networks of the same kind run always
+TWINS = ("resnet18", "vgg", "vit", "timm_vit")  # slow to export; torchvision's networks of the same kind run always
 
 
 @cache

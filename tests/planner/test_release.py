@@ -180,7 +180,8 @@ def test_memory_does_not_grow_with_the_data_and_torch_is_not_needed(
                 rows = []
                 for i in range(start, start + 100):
                     buffer = io.BytesIO()
-                    Image.fromarray(generator.integers(0, 256, (128, 128, 3), dtype=np.uint8)).save(buffer, "PNG")
+                    x = generator.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+                    Image.fromarray(x).save(buffer, "PNG", compress_level=0)
                     rows.append({"image": {"bytes": buffer.getvalue(), "path": None}, "y": i % 2})
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         done = subprocess.run(
