@@ -43,7 +43,7 @@ def test_the_target_chooses() -> None:
         layer.weight[3, :6], layer.weight[8, 6:12] = 1.0, 1.0
     server = seeded(nn.Sequential(nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 2)), 4)
     split = Split(nn.Sequential(nn.Flatten(), layer).eval(), server, "cut", (12,), frozen=frozenset({"edge"}))
-    effort = replace(EFFORT, task_epochs=30, tune_epochs=100, batch=32)
+    effort = replace(EFFORT, task_epochs=30, tune_epochs=60, batch=32)
     log = fine_tune_server(split, RawObfuscator((12,)), crowd(), effort=effort, seed=0)
     assert log["task_val_accuracy"][-1] > 0.95
     for seed in range(5):

@@ -194,7 +194,7 @@ def test_memory_does_not_grow_with_the_data_and_torch_is_not_needed(
 
 def test_the_cloud_learns_in_a_process_that_has_the_release_alone(planned: tuple[Path, Source], tmp_path: Path) -> None:
     folder, _ = planned
-    pictures(tmp_path / "p.parquet", 4000)
+    pictures(tmp_path / "p.parquet", 2000)
     release.release(folder, str(tmp_path / "p.parquet"), tmp_path / "alone" / "release", target="y")
     (tmp_path / "p.parquet").unlink()
     command = [
@@ -217,7 +217,7 @@ def test_the_cloud_learns_in_a_process_that_has_the_release_alone(planned: tuple
     assert told["accuracy"]["mean"] > told["majority"] + 0.05, (
         "whether half of it is bright; rows are in a secret order"
     )
-    assert 300 < told["accuracy"]["n"] < 500
+    assert 150 < told["accuracy"]["n"] < 250
     z, y = rows_of(tmp_path / "alone" / "release")
     session = onnxruntime.InferenceSession(tmp_path / "alone" / "cloud" / "server.onnx")
     said = session.run(None, {"z": z[:200].astype(np.float32).reshape(-1, 3, 6, 6)})[0].argmax(1)

@@ -4,6 +4,7 @@ reproduction on digits, small."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import spearmanr, ttest_ind
+from sklearn import config_context
 
 from privet import recipes
 from privet.attacks.irn import Irn
@@ -22,6 +24,16 @@ from privet.recipes.evidence import Evidence
 from privet.recipes.measurement import Finding, remembered
 from privet.recipes.privynet import channels, estimates, grid, networks, sets
 from privet.recipes.privynet.sets import Width
+from privet.train import EFFORTS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unchecked() -> Iterator[None]:
+    """Tables are smoothed tens of thousands of times here: what scikit-learn is asked for is checked where smoothing is
+    tested."""
+    with config_context(skip_parameter_validation=True):
+        yield
+
 
 LAYERS, DEPTHS, DRAWS = (1, 3, 6), (2, 8, 32), 5
 NOISE = np.random.default_rng(3)
@@ -311,12 +323,18 @@ SMALL = sets.Size(
 )
 
 
+def shrink(patch: pytest.MonkeyPatch) -> None:
+    """Few cells, few epochs."""
+    patch.setitem(sets.SIZES, "quick", SMALL)
+    patch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], task_epochs=2))
+    patch.setattr(sets, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0)))
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> reproduce.Reproduction:
     """All of it but the searches through a known network, on a few digits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sets.SIZES, "quick", SMALL)
-        patch.setattr(sets, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0)))
+        shrink(patch)
         patch.setattr(sets.costs, "SIDES", (32, 64))
         recipe = recipes.load("privynet")
         where = Where(None, tmp_path_factory.mktemp("privynet"), 1)
@@ -355,8 +373,7 @@ def test_it_finds_what_it_measured(done: reproduce.Reproduction, monkeypatch: py
     def never(*args: object, **more: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setitem(sets.SIZES, "quick", SMALL)
-    monkeypatch.setattr(sets, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0)))
+    shrink(monkeypatch)
     monkeypatch.setattr(characterize, "measure", never)
     monkeypatch.setattr(costing, "of", never)
     again = reproduce.reproduce(done.recipe, done.grid, done.where, only=done.only)
@@ -365,7 +382,7 @@ def test_it_finds_what_it_measured(done: reproduce.Reproduction, monkeypatch: py
 
 
 def test_an_early_end_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sets.SIZES, "quick", SMALL)
+    shrink(monkeypatch)
     recipe = recipes.load("privynet")
     heard = []
 
