@@ -17,6 +17,7 @@ from sklearn import config_context
 from privet import recipes
 from privet.attacks.irn import Irn
 from privet.errors import RunError
+from privet.planner import table as planner_table
 from privet.planner.table import Row, Table
 from privet.recipes import page, reproduce
 from privet.recipes.claims import Both, Grid, Where
@@ -319,13 +320,15 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
 
 
 SMALL = sets.Size(
-    "digits", "digit", "", None, (1, 4), 2, 2, 1, 120, 2, (120, 2), 3, (40, 120), (1, 2), 2, 2, 1, Irn(width=4, units=1)
+    "digits", "digit", "", None, (1, 4), 2, 2, 1, 80, 1, (80, 1), 3, (40, 80), (1, 2), 2, 2, 1, Irn(width=4, units=1)
 )
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
-    """Few cells, few epochs."""
+    """Few cells, few epochs; intervals and smooth tables, which are judged above as they are, from fewer rounds."""
     patch.setitem(sets.SIZES, "quick", SMALL)
+    patch.setattr(estimates, "REPLICATES", 100)
+    patch.setattr(planner_table, "ROUNDS", 50)
     patch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], task_epochs=2))
     patch.setattr(sets, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0)))
 
@@ -357,7 +360,10 @@ def test_every_part_on_digits_is_measured(done: reproduce.Reproduction) -> None:
     assert '"verdict"' in told
 
 
-def test_the_page_holds_the_pictures_and_every_figure(done: reproduce.Reproduction) -> None:
+def test_the_page_holds_the_pictures_and_every_figure(
+    done: reproduce.Reproduction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink(monkeypatch)
     html = page.render(done)
     assert html.count("<image x=") == 6 * (1 + 2 * len(SMALL.depths))
     for figure in ("3a", "4", "7a", "8", "10", "13", "19", "20"):
