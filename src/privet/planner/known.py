@@ -29,11 +29,13 @@ PUBLIC = 600
 @dataclass(frozen=True)
 class Known:
     """PSNR in dB of what is drawn of the same people by the best attack of one who knows the extractor (`by`), who may
-    still do what others do, and by the best of those who do not; chosen on public people."""
+    still do what others do, and by the best of those who do not; chosen on public people. `gain` is the difference,
+    picture by picture."""
 
     by: str
     aware: Estimate
     unaware: Estimate
+    gain: Estimate
 
 
 @dataclass(frozen=True)
@@ -90,4 +92,4 @@ def known(
     def told(psnr: Array) -> Estimate:
         return estimate([drawn @ psnr[both] / drawn.sum(1)], len(groups), None, len(np.unique(groups)))
 
-    return Known(best, told(values[best]), told(unaware))
+    return Known(best, told(values[best]), told(unaware), told(values[best] - unaware))

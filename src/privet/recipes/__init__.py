@@ -39,14 +39,14 @@ def of(module: ModuleType, name: str) -> Recipe:
 
     recipe = Recipe(
         name, module.PAPER, module.CLAIMS, module.FIGURES, module.studies, Path(str(module.__file__)),
-        getattr(module, "PUBLISHED", PUBLISHED),
+        getattr(module, "PUBLISHED", PUBLISHED), getattr(module, "EXACT", True),
     )  # fmt: skip
     ids = [c.id for c in recipe.claims] + [f.id for f in recipe.figures]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
         raise SpecError(f"the recipe {name} uses the id {twice[0]!r} twice; give each claim and figure its own")
     places = Where(None, Path("out"))
-    grids = [Grid.named(g, as_published=exact) for g in GRIDS for exact in (False, True)]
+    grids = [Grid.named(g, as_published=exact) for g in GRIDS for exact in {False, recipe.exact}]
     keys = {key for grid in grids for key in recipe.studies(grid, places)}
     figures = {f.id for f in recipe.figures}
     for claim in recipe.claims:

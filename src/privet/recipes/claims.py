@@ -3,6 +3,7 @@
 A recipe is a file (or a folder) of this folder, named as the paper's method, with
 
     PAPER = Paper("Title", "Samragh et al. 2021", "2104.11413")
+    EXACT = False  # where --as-published is refused
     def studies(grid: Grid, where: Where) -> dict[str, Study | Measurement]: ...  # keys such as "utkface/flatten"
     CLAIMS = (Claim("3d", statement, "Figure 5", reported, criterion, (Part(statement, measure, needs), ...)), ...)
     FIGURES = (Figure("5", title, draw, needs), ...)
@@ -147,7 +148,7 @@ class Where:
 @dataclass(frozen=True)
 class Recipe:
     """A paper's claims with the studies that they are judged on; `file` holds its code, together with the files beside
-    it where the recipe is a folder."""
+    it where the recipe is a folder. `exact`: it can be run as published, with the paper's own network and optimizer."""
 
     name: str
     paper: Paper
@@ -156,6 +157,7 @@ class Recipe:
     studies: Callable[[Grid, Where], Mapping[str, Study | Measurement]]
     file: Path
     published: tuple[str, ...] = PUBLISHED
+    exact: bool = True
 
     @property
     def whole(self) -> bool:

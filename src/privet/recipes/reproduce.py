@@ -74,6 +74,11 @@ def plan(recipe: Recipe, grid: Grid, where: Where, only: Sequence[str] = (), loa
 
     SpecError where none of them can be run here, with what is missing."""
     jobs = workers.wanted(where.jobs)
+    if grid.as_published and not recipe.exact:
+        raise SpecError(
+            f"{recipe.name} cannot be run as published: its network or its optimizer is another one here; leave "
+            "--as-published out (--effort full takes the paper's grid)"
+        )
     if where.data is not None and not where.data.is_dir():
         raise SpecError(f"there is no folder {where.data}; give --data DIR, a folder that holds the named sets")
     chosen = recipe.chosen(only)

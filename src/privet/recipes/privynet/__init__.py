@@ -15,5 +15,6 @@ from privet.recipes.privynet.sets import studies
 PAPER = Paper(
     "PrivyNet: A Flexible Framework for Privacy-Preserving Deep Neural Network Training", "Li et al. 2017", "1709.06161"
 )
+EXACT = False  # another network of the same layers, Adam
 
-__all__ = ["CLAIMS", "FIGURES", "PAPER", "studies"]
+__all__ = ["CLAIMS", "EXACT", "FIGURES", "PAPER", "studies"]

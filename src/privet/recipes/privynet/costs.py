@@ -25,9 +25,9 @@ RANGES: dict[str, tuple[tuple[int, ...], Callable[[int], tuple[int, int, int]]]]
 }
 
 
-def of(head: nn.Module, shape: Sequence[int]) -> tuple[int, float]:
-    """(multiply-accumulates, milliseconds) of an extractor for one picture."""
-    return devices.weighed(head, shape)[0], devices.milliseconds(head, tuple(shape))
+def of(head: nn.Module, shape: Sequence[int]) -> tuple[int, list[float]]:
+    """(multiply-accumulates, milliseconds in several rounds) of an extractor for one picture."""
+    return devices.weighed(head, shape)[0], [devices.milliseconds(head, tuple(shape)) for _ in range(ROUNDS)]
 
 
 def blocks() -> dict[str, Any]:

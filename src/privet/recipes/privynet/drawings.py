@@ -16,7 +16,7 @@ from privet.recipes.privynet.channels import found_by_fisher, worst_and_leaking
 from privet.recipes.privynet.estimates import cells, loss, mean_of, utility, worst
 from privet.recipes.privynet.grid import chosen
 from privet.recipes.privynet.panels import Bytes, Panel
-from privet.recipes.privynet.sets import SETS, Width
+from privet.recipes.privynet.sets import SETS, Single, Width
 from privet.report.chart import Chart, Point, Series
 from privet.report.sections import png
 from privet.report.svg import text
@@ -84,12 +84,12 @@ def worth_against_loss(evidence: Evidence, attacker: Attacker) -> Chart:
 
 def alone(evidence: Evidence, attacker: Attacker) -> Chart:
     """Figure 4: every channel alone."""
-    made: dict[int, tuple[Table, Table]] = first(evidence, "single")[1]
+    made: dict[int, Single] = first(evidence, "single")[1]
     series = []
-    for m, (redrawn, named) in sorted(made.items()):
-        worth = {row.channels: utility(row, attacker) for row in named.rows}
+    for m, one in sorted(made.items()):
+        worth = {row.channels: utility(row, attacker) for row in one.named.rows}
         points = tuple(
-            Point(loss(row, attacker), worth[row.channels], f"channel {row.channels[0]}") for row in redrawn.rows
+            Point(loss(row, attacker), worth[row.channels], f"channel {row.channels[0]}") for row in one.redrawn.rows
         )
         series.append(Series(f"layer {m}", points, joined=False))
     return Chart("privacy loss of a channel alone, dB", "accuracy, %", tuple(series), scale=100)
@@ -207,7 +207,7 @@ def narrowed(what: str) -> Draw:
         made: list[Width] = first(evidence, "widths")[1]
         ticks = tuple((float(i), "/".join(f"{s:g}" for s in one.shares)) for i, one in enumerate(made))
         if what == "ms":
-            points = tuple(Point(float(i), one.ms) for i, one in enumerate(made))
+            points = tuple(Point(float(i), float(np.median(one.ms))) for i, one in enumerate(made))
             return Chart("shares of the inner filters", "milliseconds", (Series("one picture", points),), ticks=ticks)
         series = tuple(
             Series(

@@ -18,11 +18,12 @@ from privet.recipes.privynet.estimates import (
     Cells,
     Floats,
     cells,
+    components,
     loss,
     mean_of,
+    over_channels,
     over_draws,
     rank,
-    shares,
     size,
     utility,
 )
@@ -138,7 +139,8 @@ def envelope(data: str) -> Both:
 
 
 def matters(data: str, factor: int, figure: Figure, name: str) -> Both:
-    """Figure 5: the layer (0) or the depth (1) explains more of a figure's variance than the choice of channels."""
+    """Figure 5: the layer (0) or the depth (1) explains more of a figure's variance than the choice of channels: the
+    difference of their components, as a share of all three."""
 
     def parts(evidence: Evidence, attacker: Attacker) -> Cells:
         return cells(_grid(evidence, data), figure, attacker)
@@ -147,14 +149,15 @@ def matters(data: str, factor: int, figure: Figure, name: str) -> Both:
         made = parts(evidence, attacker)
 
         def statistic(strata: list[Floats]) -> float:
-            found = shares(dict(zip(made, strata, strict=True)))
-            return found[factor] - found[2]
+            found = components(dict(zip(made, strata, strict=True)))
+            return (found[factor] - found[2]) / sum(found) if sum(found) > 0 else float("nan")
 
         return over_draws(list(made.values()), statistic)
 
     def tell(evidence: Evidence, attacker: Attacker) -> str:
-        layer, depth, draw = shares(parts(evidence, attacker))
-        return f"eta squared of {name}: layer {layer:.2f}, depth {depth:.2f}, choice of channels {draw:.3f}"
+        found = components(parts(evidence, attacker))
+        layer, depth, draw = (value / sum(found) for value in found)
+        return f"of the variance of {name}: layer {layer:.0%}, depth {depth:.0%}, choice of channels {draw:.1%}"
 
     return measure, tell
 
@@ -212,7 +215,7 @@ def transfers_to(data: str, other: str) -> Both:
 
 def _alike(pairs: Callable[[Evidence, Attacker], Floats], other: str) -> Both:
     def measure(evidence: Evidence, attacker: Attacker) -> Estimate:
-        return above(over_draws([pairs(evidence, attacker)], lambda s: rank(*s[0].T)), ALIKE)
+        return above(over_channels(pairs(evidence, attacker), lambda s: rank(*s.T)), ALIKE)
 
     def tell(evidence: Evidence, attacker: Attacker) -> str:
         found = pairs(evidence, attacker)

@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 
 from privet import run
 from privet.attacks.irn import Irn
+from privet.auditing import audit
 from privet.data.corpus import Corpus, Part
-from privet.planner import find, own
-from privet.planner.characterize import BOTH, GRIDS, Asked, Grid, Public, drawn, layers, measured
+from privet.planner import find, fisher, own
+from privet.planner.characterize import BOTH, Asked, Grid, Public, drawn, layers, measured
 from privet.planner.choosing import Limits
 from privet.planner.identify import Lookup, anonymity
 from privet.planner.known import known as white_box
@@ -24,12 +25,14 @@ from privet.planner.pruning import BATCH, met, survivors
 from privet.planner.table import Table
 from privet.planner.verifying import begin
 from privet.pretrained import pool
+from privet.pretrained.layers import Chain
 from privet.pretrained.pool import Source
 from privet.recipes import claims
 from privet.recipes.claims import Where
 from privet.recipes.commitment import MEASURED
 from privet.recipes.measurement import Finding, Measurement, remembered
 from privet.recipes.privynet import costs, panels
+from privet.recipes.privynet.estimates import leaking
 from privet.schedule import Source as People
 from privet.setting import Report, file_of
 from privet.train import inputs, one_thread
@@ -46,10 +49,10 @@ GUESSED = 8  # draws of channels whose network is guessed: it takes no time
 @dataclass(frozen=True)
 class Size:
     """How much of the paper's grid is run. `pictures` and `epochs` are those of every network but where `named` (for
-    the accuracy of single channels) and `samples` say otherwise; `redrawn` channels of a layer are given to
-    reconstruction networks one by one (None: all); `units` are those of the networks of figure 19. The rest are numbers
-    of random draws: of every cell (`draws`) and where cells are measured again on other people (`again`), of the ways
-    to choose channels (`settings`), of inner filters left out (`widths`)."""
+    the accuracy of single channels) and `samples` say otherwise; `redrawn` channels of the middle and of the deepest
+    layer are given to reconstruction networks one by one (None: all); `units` are those of the networks of figure 19.
+    The rest are numbers of random draws: of every cell (`draws`) and where cells are measured again on other people
+    (`again`), of the ways to choose channels (`settings`), of inner filters left out (`widths`)."""
 
     data: str
     target: str
@@ -62,7 +65,7 @@ class Size:
     pictures: int | None
     epochs: int
     named: tuple[int | None, int]
-    redrawn: int | None
+    redrawn: tuple[int | None, int | None]
     samples: tuple[int, ...]
     batches: tuple[int, ...]
     settings: int
@@ -81,12 +84,12 @@ class Size:
 PAPER_IRN = Irn(width=64, units=8, transposed=True)
 BATCHES = (2, 5, 10, 20, 30, 40, 50)
 SIZES = {
-    "quick": Size("digits", "digit", "", None, (1, 2, 4, 8), 4, 2, 2, 400, 6, (400, 10), 8, (50, 100, 200, 400),
+    "quick": Size("digits", "digit", "", None, (1, 2, 4, 8), 4, 2, 2, 400, 6, (400, 10), (8, 8), (50, 100, 200, 400),
                   (1, 2, 4), 4, 2, 1, Irn(16, 1)),
-    "standard": Size("cifar10", "label", "utkface", (1, 3, 4, 6), (2, 8, 32), 8, 4, 3, 1000, 8, (2000, 8), 32,
+    "standard": Size("cifar10", "label", "utkface", (1, 3, 4, 6), (2, 8, 32), 8, 4, 2, 1000, 8, (2000, 8), (32, None),
                      (500, 1000, 2000, 4000), BATCHES, 16, 6, 8),
     "full": Size("cifar10", "label", "utkface", None, (2, 4, 8, 16, 32, 64, 128), 8, 20, 20, None, 100, (None, 100),
-                 None, (500, 1000, 2000, 4000, 11000), BATCHES, 20, 10, 8, PAPER_IRN),
+                 (None, None), (500, 1000, 2000, 4000, 11000), BATCHES, 20, 10, 8, PAPER_IRN),
 }  # fmt: skip
 OTHER_TARGET, OTHER_SIDE = "gender", "32"
 
@@ -94,13 +97,23 @@ OTHER_TARGET, OTHER_SIDE = "gender", "32"
 @dataclass(frozen=True)
 class Width:
     """Extractors with these shares of the filters of each inner layer: what networks make of them, what one of them
-    costs, and the rate of channels that ten pictures name, for each draw."""
+    costs (milliseconds several times), and the rate of channels that ten pictures name, for each draw."""
 
     shares: tuple[float, ...]
     table: Table
     macs: int
-    ms: float
+    ms: list[float]
     rates: list[float]
+
+
+class Single(NamedTuple):
+    """Channels alone of a layer that has so many: what reconstruction networks drew of some, what classification
+    networks told of some, on how many people."""
+
+    redrawn: Table
+    named: Table
+    channels: int
+    judged: int
 
 
 class Bench:
@@ -186,22 +199,29 @@ class Bench:
         table = self.table(asked, public, size.grid("grid"), report)
         return self.found(table, [table], f"{len(table.rows)} extractors; {_counted(public)}", size.draws)
 
+    def apart(self) -> tuple[Public, Public]:
+        """Public people for what decides about channels, and for judging what was decided: whom one judges on, the
+        other has at most to stop networks by."""
+        named, pictures = self.public(self.size.named[0]), self.public(self.size.pictures)
+        first = replace(pictures, val=named.val, test=named.test, digest=f"{named.digest}/decides")
+        return first, replace(first, val=named.test, test=named.val, digest=f"{named.digest}/judges")
+
     def single(self, report: Report) -> Finding:
-        """Figure 4: every channel alone, of the middle and the deepest layer: {layer: (redrawn, named)}."""
-        size, made = self.size, dict[int, tuple[Table, Table]]()
-        public = self.public(size.named[0])
-        for m in (self.middle, self.deep):
+        """Figure 4: every channel alone, of the middle and the deepest layer: {layer: Single}."""
+        size, made = self.size, dict[int, Single]()
+        public, fewer = self.public(size.named[0]), self.apart()[0]
+        for m, redrawn in zip((self.middle, self.deep), size.redrawn, strict=True):
             channels = np.arange(self.source.chain.channels(m))
-            some = np.random.default_rng([SEED, m]).permutation(channels)[: size.redrawn]
+            some = np.random.default_rng([SEED, m]).permutation(channels)[:redrawn]
             named = channels if m == self.deep else some
             alone = [Asked(self.source, m, (int(c),), int(c), IRN) for c in np.sort(some)]
-            redrawn = self.table(alone, self.public(size.pictures), size.grid("single"), report)
+            drawn_of = self.table(alone, fewer, size.grid("single"), report)
             alone = [Asked(self.source, m, (int(c),), int(c), ICN) for c in np.sort(named)]
             grid = size.grid("single", size.named[0], size.named[1])
-            made[m] = redrawn, self.table(alone, public, grid, report)
-        tables = [table for both in made.values() for table in both]
+            made[m] = Single(drawn_of, self.table(alone, public, grid, report), len(channels), len(public.test))
+        tables = [table for one in made.values() for table in (one.redrawn, one.named)]
         told = " and ".join(
-            f"{len(b.rows)} channels of layer {m} ({len(a.rows)} redrawn)" for m, (a, b) in made.items()
+            f"{len(one.named.rows)} channels of layer {m} ({len(one.redrawn.rows)} redrawn)" for m, one in made.items()
         )
         return self.found(made, tables, f"{told}; {_counted(public)} for the accuracy")
 
@@ -214,9 +234,12 @@ class Bench:
         for n in counts:
             public = replace(most, train=most.train.take(np.arange(n)))
             grid = self.size.grid("samples", n, round(self.size.epochs * max(counts) / n))
-            made[n] = self.table(self.random(self.size.again, IRN), public, grid, report)
-        told = f"{self.size.again} extractors, {min(counts):,} to {max(counts):,} pictures"
-        return self.found(made, list(made.values()), told, self.size.again)
+            made[n] = self.table(self.random(self.size.draws, IRN), public, grid, report)
+        told = (
+            f"{self.size.draws} extractors, {min(counts):,} to {max(counts):,} pictures to learn from, "
+            f"{len(most.val):,} others to stop by"
+        )
+        return self.found(made, list(made.values()), told, self.size.draws)
 
     def halves(self, report: Report) -> Finding:
         """Figure 7b: the same extractors on pictures of either half of the classes."""
@@ -248,14 +271,14 @@ class Bench:
 
     def settings(self, report: Report) -> Finding:
         """Figure 13: channels at random; pruned by characterization; pruned by Fisher's criterion and by what single
-        channels leak: [table, table, table]."""
-        redrawn, named = self.single(report).value[self.deep]
-        leaks = torch.tensor(leaking(redrawn, named))
-        worth = torch.tensor([row.accuracy or 0.0 for row in named.rows], dtype=torch.float64)
+        channels leak, judged on other people than single channels: [table, table, table]."""
+        alone: Single = self.single(report).value[self.deep]
+        leaks = torch.tensor(leaking(alone.redrawn, alone.named, "fresh"))
+        worth = torch.tensor([row.accuracy or 0.0 for row in alone.named.rows], dtype=torch.float64)
         private = torch.tensor(list(self.fisher(None).value.values())[-1])
         everything = np.arange(len(worth))
         kept = [everything, *(survivors(score, leaks, self.depth)[0] for score in (worth, private))]
-        public, made = self.public(self.size.pictures), []
+        public, made = self.apart()[1], []
         for number, channels in enumerate(kept):
             generator = np.random.default_rng([SEED, number, 13])
             sets = [generator.choice(channels, self.depth, replace=False) for _ in range(self.size.settings)]
@@ -279,10 +302,11 @@ class Bench:
         told = f"{len(made)} widths of {len(inner)} inner layers, {self.size.widths} draws each"
         return self.found(made, [one.table for one in made], f"{told}; {_counted(public)}", self.size.widths)
 
-    def cost(self, one: Asked) -> tuple[int, float]:
-        """(multiply-accumulates, milliseconds) of an extractor."""
-        found = remembered(self.out, "cost", self.identity(one), lambda: costs.of(one.head(), self.corpus.shape))
-        return int(found[0]), float(found[1])
+    def cost(self, one: Asked) -> tuple[int, list[float]]:
+        """(multiply-accumulates, milliseconds several times) of an extractor."""
+        identity = self.identity(one) | {"machine": platform.node()}
+        found = remembered(self.out, "cost", identity, lambda: costs.of(one.head(), self.corpus.shape))
+        return int(found[0]), [float(ms) for ms in found[1]]
 
     @cached_property
     def lookup(self) -> Lookup:
@@ -323,7 +347,8 @@ class Bench:
         return {
             "source": [one.source.name, run.file_hash(Path(one.source.file))], "layer": one.layer,
             "channels": list(one.channels), "kept": {str(k): list(v) for k, v in one.kept.items()},
-            "data": self.corpus.digest, "device": self.where.device, "code": [file_of(anonymity), file_of(white_box)],
+            "data": self.corpus.digest, "device": self.where.device, "seed": SEED,
+            "code": [file_of(c) for c in (anonymity, white_box, begin, audit.attack, Chain, costs.blocks)],
         }  # fmt: skip
 
     def guesses(self, report: Report) -> Finding:
@@ -348,10 +373,11 @@ class Bench:
 
             def measure(one: Asked = one) -> dict[str, Any]:
                 with one_thread():
-                    begun = begin(one.head(), self.corpus, GRIDS["quick"])
+                    begun = begin(one.head(), self.corpus, self.size.grid("known"))
                     return asdict(white_box(one.head(), self.corpus, begun, seed=SEED, report=report))
 
-            made[m] = remembered(self.out, "known", self.identity(one), measure)
+            identity = self.identity(one) | {"grid": repr(self.size.grid("known"))}
+            made[m] = remembered(self.out, "known", identity, measure)
         return self.found(made, [], f"layers {' and '.join(map(str, made))}, {self.depth} channels, sixteen people")
 
     def clusters(self, report: Report) -> Finding:
@@ -378,13 +404,6 @@ class Bench:
         public = self.public(self.size.pictures)
         made = panels.drawn(asked, public, self.size.grid("panels"), self.out, SEED, self.where.device, report)
         return self.found(made, [], f"{len(asked)} extractors; {_counted(public)}")
-
-
-def leaking(redrawn: Table, named: Table) -> list[float]:
-    """What every channel of `named` leaks alone, in dB: by networks where all were redrawn, else by the surrogate."""
-    if len(redrawn.rows) == len(named.rows):
-        return [row.loss or 0.0 for row in redrawn.rows]
-    return [row.linear_psnr for row in named.rows]
 
 
 def studies(grid: claims.Grid, where: Where) -> dict[str, Measurement]:
@@ -431,7 +450,8 @@ def _cost(out: Path, key: str, measure: Callable[[], Any]) -> Callable[[Report],
     def perform(report: Report) -> Finding:
         if report:
             report("timing", 0, 1)
-        value = remembered(out, key.replace("/", "-"), {"machine": platform.node(), "code": file_of(measure)}, measure)
+        code = [file_of(c) for c in (measure, fisher.criterion)]
+        value = remembered(out, key.replace("/", "-"), {"machine": platform.node(), "code": code}, measure)
         return Finding("", value, (1,), 0.0, f"milliseconds on one thread of {platform.machine()}")
 
     return perform
