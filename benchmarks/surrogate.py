@@ -63,7 +63,7 @@ def releases(
     tabled = [Candidate(c.source, c.layer, c.depth, c.psnr, c.std, 0.0, 0.0, 0, 0) for c in table.smoothed()]
     asked, said = [], []
     for seed in SEEDS:
-        offers = Offers({source.name: source}, table, tabled, corpus, GRID, seed)
+        offers = Offers({source.name: source}, table, tabled, corpus, corpus, GRID, seed)
         for m, d in cells:
             with one_thread():
                 selection, choices = offers.of((source.name, m))

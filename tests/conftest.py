@@ -17,12 +17,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import pytest
 
-from privet import registry
-
-# What other packages enter is read from the whole environment at every call. It stays the same in one process, which
-# calls for it thousands of times; tests that enter something import the package anew.
-registry.entry_points = functools.cache(registry.entry_points)  # type: ignore[attr-defined]
-
 # A shell that starts the tests in the background has them ignore Ctrl-C, and they test what Ctrl-C does.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

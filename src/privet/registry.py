@@ -8,17 +8,25 @@ line (`name:option=value,option=value`). Somebody else's package adds a method b
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
 import typing
-from importlib.metadata import entry_points
+from importlib import metadata
 from types import ModuleType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from privet.errors import SpecError, unknown
 
 FOLDERS = ("privet.defenses", "privet.attacks")
+
+
+@functools.cache
+def entry_points(group: str) -> metadata.EntryPoints:
+    """What other packages enter: read from the whole environment, which takes milliseconds, and stays the same in one
+    process."""
+    return metadata.entry_points(group=group)
 
 
 def names(folder: str) -> tuple[str, ...]:

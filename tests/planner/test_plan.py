@@ -249,7 +249,7 @@ def test_tables_are_moved_to_the_very_channels_that_would_be_released(room: Room
     """The figure of random channels, moved by what the linear decoder says of these."""
     table = extractors.table(STRICT)
     tabled = candidates({"small": room.small}, table, room.where, room.people.shape, 1.0, 3)
-    offers = Offers({"small": room.small}, table, tabled, room.people, extractors.GRID, 3)
+    offers = Offers({"small": room.small}, table, tabled, room.people, room.people, extractors.GRID, 3)
     with one_thread():
         selection, choices = offers.of(("small", 3))
         head = room.small.chain.head(3, torch.tensor(selection.channels(2)))
@@ -260,8 +260,15 @@ def test_tables_are_moved_to_the_very_channels_that_would_be_released(room: Room
     assert [c.psnr for c in choices] == sorted(c.psnr for c in choices), "more channels never leak less"
     assert choices[1].psnr < 50
     assert offers.predicted() == choices
-    few = Offers({"small": room.small}, extractors.table({(3, 1): 60.0, (3, 2): 61.0}), tabled, room.people,
-                 extractors.GRID, 3)  # fmt: skip
+    bright = replace(room.people, parts={r: replace(p, x=p.x // 2) for r, p in room.people.parts.items()}, digest="")
+    others = Offers({"small": room.small}, table, tabled, room.people, bright, extractors.GRID, 3)
+    with one_thread():
+        moved = others.of(("small", 3))[1]
+        linear = surrogate.psnr(*(pairs(head, part) for part in Public.of(bright, extractors.GRID.pictures).parts))
+    assert moved[1].psnr == pytest.approx(max(61 + linear - 59, moved[0].psnr), abs=0.01), "on the people of the tables"
+    assert moved[1].psnr != pytest.approx(choices[1].psnr, abs=0.1)
+    fewer = extractors.table({(3, 1): 60.0, (3, 2): 61.0})
+    few = Offers({"small": room.small}, fewer, tabled, room.people, room.people, extractors.GRID, 3)
     with one_thread():
         assert few.of(("small", 3))[1] == tabled, "few rows cannot say whether the linear decoder ranks as networks do"
 
@@ -307,7 +314,7 @@ def test_scores_of_channels_are_kept_and_found_again(
 
 def test_the_papers_strategy_looks_at_no_layer_that_it_does_not_need(room: Room) -> None:
     tabled = candidates({"small": room.small}, room.table, room.where, room.people.shape, 1.0, 3)
-    offers = Offers({"small": room.small}, room.table, tabled, room.people, extractors.GRID, 3)
+    offers = Offers({"small": room.small}, room.table, tabled, room.people, room.people, extractors.GRID, 3)
     limits = Limits(psnr=60)
     with one_thread():
         first = next(offers.turns("paper", limits, 0.0, 99.0))
@@ -346,7 +353,9 @@ def test_channels_are_judged_behind_the_filters_that_are_kept(room: Room) -> Non
     tabled = candidates({"small": half}, room.table, room.where, room.people.shape, 1.0, 3)
     seen = {}
     for seed in range(12):
-        offers = Offers({"small": half}, room.table, tabled, room.people, extractors.GRID, seed, inner=1 / 6)
+        offers = Offers(
+            {"small": half}, room.table, tabled, room.people, room.people, extractors.GRID, seed, inner=1 / 6
+        )
         with one_thread():
             selection, choices = offers.of(("small", 3))
         lives = offers.kept(("small", 3))[1][0] >= 3

@@ -43,7 +43,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Source]:
     folder = tmp_path_factory.mktemp("planned")
     small = extractors.source(folder)
     chosen = Candidate("small", 3, 3, 10.0, 0.1, 0.5, 1.0, 100, 100)
-    verified = Verified(ONE, ONE, ONE, ONE, 0.5, "irn", 1.0, True, 100, 100, 80)
+    verified = Verified(ONE, ONE, ONE, ONE, 0.5, "irn", 1.0, True, 100, 100, 80, 600, 6)
     made = Plan("small", 3, "3", CHANNELS, {}, Limits(psnr=20), chosen, verified, {}, (), 22.0, float("nan"), 1, "here")
     corpus: Corpus = extractors.corpus()
     find.write(made, small, corpus, Where("tiny"), folder / "plan")
@@ -144,7 +144,7 @@ def test_files_hold_fewer_rows_where_features_are_large(
 
 
 @pytest.mark.parametrize("shard", [1, 7, 50, 4096])
-def test_rows_are_dealt_to_shards_by_the_salt(shard: int) -> None:
+def test_rows_are_dealt_to_shards_by_a_secret(shard: int) -> None:
     rows = np.arange(5, 2005, 2)
     one, two = (release.dealt(rows, shard, salt) for salt in ("ab", "ac"))
     assert sorted(one) == rows.tolist()

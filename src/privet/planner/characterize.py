@@ -373,7 +373,7 @@ def _identity(one: Asked, public: Public, grid: Grid, seed: int, device: str) ->
     kept = {"kept": {str(k): list(v) for k, v in one.kept.items()}} if one.kept else {}
     return run.name_of(
         {
-            "source": [one.source.name, run.file_hash(Path(one.source.file))],
+            "source": one.source.identity,
             "layer": one.layer,
             "channels": list(one.channels),
             "public": [public.digest, len(public.train), len(public.val), len(public.test)],

@@ -109,8 +109,8 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
         try:
             made = plan(
                 sources, corpus, table, question.limits, device, grid, margin=question.margin, switch=question.switch,
-                inner=question.inner, strategy=question.strategy, seed=seed, out=out, device=question.device,
-                report=report,
+                inner=question.inner, strategy=question.strategy, public=public, seed=seed, out=out,
+                device=question.device, report=report,
             )  # fmt: skip
         except Infeasible as why:
             raise earlier.refused(out, why) from why

@@ -79,7 +79,7 @@ class Lookup:
         for source, m, maps in self.maps:
             agreement = (flat.T @ _columns(maps[: len(z)])).abs()  # [D', C]
             strength, channels = agreement.max(1)
-            score = float(strength.mean())
+            score = float(strength.detach().mean())
             if best is None or score > best.correlation + 1e-6:
                 best = Guess(source.name, m, tuple(channels.tolist()), score)
         return best

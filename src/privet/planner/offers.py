@@ -5,7 +5,9 @@ dB. The linear decoder says how much less, at the depths of the tables:
 
     P(m, D') + slope (linear decoder of the D' channels to be released - its mean over the draws of the tables)
 
-with the slope by which networks follow it. Where it does not rank as they do, the tables' figures stand."""
+with the slope by which networks follow it, on the people of the tables. Where it does not rank as they do, the tables'
+figures stand; its ranks are known over layers and depths, and within one of them only where the tables have several
+networks for it (`benchmarks/surrogate.py`), so that a plan rests on its verification and not on this."""
 
 from __future__ import annotations
 
@@ -35,12 +37,14 @@ FILE = "channels.json"
 
 @dataclass
 class Offers:
-    """The layers of a pool with the channels that each would release, looked at as they are asked for."""
+    """The layers of a pool with the channels that each would release, looked at as they are asked for. `public`: whose
+    people the tables were made of."""
 
     sources: dict[str, Source]
     table: Table
     tabled: Sequence[Candidate]
     corpus: Corpus
+    public: Corpus
     grid: Grid
     seed: int
     inner: float = 1.0
@@ -89,7 +93,7 @@ class Offers:
         source = self.sources[place[0]]
         return run.name_of(
             {
-                "source": [source.name, run.file_hash(Path(source.file))],
+                "source": source.identity,
                 "layer": place[1],
                 "kept": {str(k): v for k, v in self.kept(place).items()},
                 "people": self.corpus.digest,
@@ -125,7 +129,7 @@ class Offers:
         own.sort(key=lambda c: c.depth)
         cells = sorted((c for c in self.table.cells() if (c.source, c.layer) == place), key=lambda c: c.depth)
         head = self.head(place).to(self.device)
-        parts = [pairs(head, part, self.device) for part in Public.of(self.corpus, self.grid.pictures).parts]
+        parts = [pairs(head, part, self.device) for part in Public.of(self.public, self.grid.pictures).parts]
         less = []
         for cell in cells:
             z = list(chosen.channels(min(cell.depth, chosen.alive)))

@@ -69,6 +69,10 @@ def cautions(found: Found) -> list[str]:
     said.append(
         "PSNR says how close pixels are, not what can be recognized: attributes and identities are audited apart."
     )
+    said.append(
+        f"Decoders that verified it learned from {plan.verified.public:,} public {thing(plan)}s for at most "
+        f"{plan.verified.epochs} epochs. From more of both they may draw more, which a larger --effort gives them."
+    )
     said.append("Labels are uploaded in clear with a release; the limit on leakage says nothing of them.")
     if named := [one for one in plan.anonymity if one.named]:
         said.append(

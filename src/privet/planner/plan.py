@@ -93,13 +93,15 @@ def plan(
     switch: float | None = None,
     inner: float = 1.0,
     strategy: str = "paper",
+    public: Corpus | None = None,
     seed: int = 0,
     out: Path | None = None,
     device: str = "cpu",
     report: Report = None,
 ) -> Plan:
     """Choose by a strategy (paper or pareto), prune, draw and verify. `switch`: PSNR up to which little may leak (None:
-    read from the table); `inner`: share of the inner filters that is kept; `out`: where scores of channels are kept.
+    read from the table); `inner`: share of the inner filters that is kept; `public`: whose people the table was made of
+    (None: the corpus' own); `out`: where scores of channels are kept.
 
     Raises Infeasible where no layer and depth keeps the limits, SpecError for a margin below 0, a share outside of
     (0, 1] or an unknown strategy, DataError where the private people do not carry the target or no channel tells them
@@ -108,7 +110,7 @@ def plan(
     named = {source.name: source for source in sources}
     level = switch_of(table) if switch is None else switch
     tabled = candidates(named, table, where, corpus.shape, inner, seed)
-    offers = Offers(named, table, tabled, corpus, grid, seed, inner, out, device, report)
+    offers = Offers(named, table, tabled, corpus, public or corpus, grid, seed, inner, out, device, report)
     tried: list[dict[str, Any]] = []
     for choice in offers.turns(strategy, limits, margin, level):
         place = choice.source, choice.layer

@@ -5,7 +5,8 @@
 
 Runs the edge under ONNX Runtime, without torch, a few hundred examples at a time: memory does not grow with the data.
 Each shard is written whole or not at all, and says by a salted hash what it was made from, so that a release that was
-stopped goes on. Rows are dealt to shards and ordered in them by the plan's salt, among as many as sixteen shards hold.
+stopped goes on. Rows are dealt to shards and ordered in them by the plan's salt and what is released, among as many as
+sixteen shards hold.
 What says how the features were made (source, layer, channels, seed) stays in the plan."""
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from privet.runtime.edge import session_options
 SHARD, BATCH = 4096, 256
 LARGEST = 2**26  # bytes of features in one shard, which is held whole
 MIXED = 16  # shards, among which rows are dealt
-FORMAT = 2
+FORMAT = 3
 MADE_FROM, SHAPE = b"privet_made_from", b"privet_shape"
 Report = Callable[[str, int, int], None] | None
 
@@ -82,8 +83,12 @@ class Local:
             graph = (folder / "edge.onnx").read_bytes()
             shape, target, read_as = tuple(map(int, told["input_shape"])), str(told["target"]), dict(told["read_as"])
             given, found = told["limits"]["psnr"], told["verified"]["owner"]["mean"]
+            learned = int(told["verified"]["public"])
             limit = "no limit on it" if given is None else f"the limit was {given:g}"
-            promised = f"{found:.1f} dB were drawn by decoders that do not know the network, {limit}"
+            promised = (
+                f"{found:.1f} dB were drawn by decoders that do not know the network and learned from {learned:,} "
+                f"public examples, {limit}"
+            )
             data, salt = str(told["data"]), str(told["salt"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             raise RunError(f"{folder} holds no plan ({problem}); make one with privet plan --out {folder}") from problem
@@ -129,7 +134,8 @@ def release(
         for draft in out.glob(".part-*"):  # of a process that was killed
             draft.unlink()
         codes = source.column.codes
-        wanted = dealt(np.flatnonzero(codes >= 0), shard, local.salt)
+        secret = hashlib.sha256(f"{local.salt} {made_from}".encode()).hexdigest()  # another for every release
+        wanted = dealt(np.flatnonzero(codes >= 0), shard, secret)
         starts = range(0, len(wanted), shard)
         found = skipped = size = 0
         shape: tuple[int, ...] = ()
@@ -162,10 +168,10 @@ def release(
     )  # fmt: skip
 
 
-def dealt(rows: Array, shard: int, salt: str) -> Array:
-    """Rows in the order in which they are released, by a salt: nobody else knows whose is in which shard. They are
+def dealt(rows: Array, shard: int, secret: str) -> Array:
+    """Rows in the order in which they are released, by a secret: nobody else knows whose is in which shard. They are
     mixed among as many as sixteen shards hold, since to find pictures anywhere in a large file takes long."""
-    generator = np.random.default_rng(int(salt, 16))
+    generator = np.random.default_rng(int(secret, 16))
     parts = [generator.permutation(rows[i : i + MIXED * shard]) for i in range(0, len(rows), MIXED * shard)]
     return np.concatenate(parts) if parts else rows
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.optimize import isotonic_regression
 from scipy.stats import spearmanr
-from sklearn.isotonic import isotonic_regression
 
 from privet.errors import RunError
 from privet.payload import Array
@@ -171,7 +171,7 @@ def monotone(grid: Array, weight: Array) -> Array:
             given = table + rest[axis]
             lines = (given, weight) if axis == 1 else (given.T, weight.T)
             flat = np.stack(
-                [isotonic_regression(v, sample_weight=w, increasing=axis == 1) for v, w in zip(*lines, strict=True)]
+                [isotonic_regression(v, weights=w, increasing=axis == 1).x for v, w in zip(*lines, strict=True)]
             )
             table = flat if axis == 1 else flat.T
             rest[axis] = given - table

@@ -20,7 +20,7 @@ from privet.planner.characterize import Grid, Public, pairs, view
 from privet.planner.choosing import Candidate
 from privet.planner.device import Device
 from privet.planner.surrogate import Pairs
-from privet.train import some
+from privet.train import Effort, some
 
 SHOWN = 8
 HELD, ASKED = 200, 16  # people whom attacks that know the extractor choose on, and whom they are asked about
@@ -45,7 +45,8 @@ class Verified:
     """What was measured of the extractor that was chosen: `owner` and `victims` are PSNR in dB of the best of three
     fresh decoders (`by`); `floor` is that of the mean picture. `accuracy` is what a linear classifier that learned from
     public people says of the owner's held-out ones, None where these carry no label, `majority` the share of their
-    most frequent class: a first look at what the cloud may learn."""
+    most frequent class: a first look at what the cloud may learn. Decoders learned from `public` people, for so many
+    `epochs` at most; from more of both they may draw more."""
 
     owner: Estimate
     victims: Estimate
@@ -58,6 +59,8 @@ class Verified:
     bytes: int
     macs: int
     payload_bytes: int
+    public: int
+    epochs: int
     pictures: tuple[Array, Array] | None = field(default=None, repr=False)  # of the owner, and what was drawn of them
     begun: Begun | None = field(default=None, repr=False, compare=False)
 
@@ -87,7 +90,8 @@ def verify(
     pictures = shown if len(corpus.shape) == 3 else None
     told, most = _useful(train, val, others[0], judged[0])
     return Verified(
-        owner, victims, floor, told, most, begun.by, ms, where.here, size, macs, sent, pictures, begun
+        owner, victims, floor, told, most, begun.by, ms, where.here, size, macs, sent, len(train.x),
+        _effort(grid).decoder_epochs, pictures, begun,
     )  # fmt: skip
 
 
@@ -126,7 +130,7 @@ def _redrawn(train: Pairs, val: Pairs, seen: torch.Tensor, grid: Grid, device: s
     fewer = len(train.z) if places <= LARGE or grid.pictures is None else grid.pictures
     known = Material([view(train.z)], train.x, view(val.z), val.x, tuple(train.x.shape[1:]))
     less = replace(known, train=[view(train.z[:fewer])], known=train.x[:fewer])
-    effort = replace(grid.effort, decoder_epochs=2 * grid.epochs)
+    effort = _effort(grid)
     found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for name, attack, material in (("irn", grid.irn, less), ("decoder", Decoder(), known)):
         made = battery.run(attack, material, view(seen), effort=effort, seed=VERIFYING, device=device)
@@ -135,6 +139,10 @@ def _redrawn(train: Pairs, val: Pairs, seen: torch.Tensor, grid: Grid, device: s
     found["linear_decoder"] = line(val.z), line(seen)
     best = max(found, key=lambda name: float(psnr(val.x.numpy(), found[name][0].numpy(), data_range=1.0).mean()))
     return best, found[best][1]
+
+
+def _effort(grid: Grid) -> Effort:
+    return replace(grid.effort, decoder_epochs=2 * grid.epochs)
 
 
 def _bytes(pictures: torch.Tensor) -> Array:

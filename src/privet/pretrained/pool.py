@@ -15,9 +15,10 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from privet import models
+from privet import models, run
 from privet.data.corpus import Corpus
 from privet.errors import DataError, ModelError, unknown
+from privet.pretrained import layers, zoo
 from privet.pretrained.layers import Chain, Normalize
 from privet.pretrained.zoo import IMAGENET_DEVIATION, IMAGENET_MEAN, KNOWN, chain_of
 
@@ -37,6 +38,14 @@ class Source:
     trained_on: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     ids: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def identity(self) -> list[str]:
+        """What it computes: its name, its weights, and the code that makes layers of them."""
+        return [
+            self.name,
+            *(run.file_hash(Path(str(one))) for one in (self.file, layers.__file__, zoo.__file__, __file__)),
+        ]
 
     @property
     def layers(self) -> list[str]:

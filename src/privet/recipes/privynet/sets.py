@@ -345,7 +345,7 @@ class Bench:
     def identity(self, one: Asked) -> dict[str, Any]:
         """What an extractor depends on."""
         return {
-            "source": [one.source.name, run.file_hash(Path(one.source.file))], "layer": one.layer,
+            "source": one.source.identity, "layer": one.layer,
             "channels": list(one.channels), "kept": {str(k): list(v) for k, v in one.kept.items()},
             "data": self.corpus.digest, "device": self.where.device, "seed": SEED,
             "code": [file_of(c) for c in (anonymity, white_box, begin, audit.attack, Chain, costs.blocks)],
