@@ -25,6 +25,7 @@ from privet.recipes.evidence import Evidence
 from privet.recipes.measurement import Finding, remembered
 from privet.recipes.privynet import channels, estimates, grid, networks, sets
 from privet.recipes.privynet.sets import Single, Width
+from privet.recipes.privynet.sizes import SIZES, Size
 from privet.train import EFFORTS
 
 
@@ -376,31 +377,16 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
     assert remembered(tmp_path, "x", {"a": 1}, measure) == [3]
 
 
-SMALL = sets.Size(
-    "digits",
-    "digit",
-    "",
-    None,
-    (1, 4),
-    2,
-    2,
-    1,
-    80,
-    1,
-    (80, 1),
-    (3, 3),
-    (40, 80),
-    (1, 2),
-    2,
-    2,
-    1,
-    Irn(width=4, units=1),
-)
+SMALL = Size(
+    data="digits", target="digit", other="", layers=None, depths=(1, 4), depth=2, draws=2, again=1, pictures=80,
+    epochs=1, irn=Irn(width=4, units=1), named=(80, 1), redrawn=(3, 3), samples=(40, 80), batches=(1, 2), settings=2,
+    widths=2, units=1,
+)  # fmt: skip
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     """Few cells, few epochs; intervals and smooth tables, which are judged above as they are, from fewer rounds."""
-    patch.setitem(sets.SIZES, "quick", SMALL)
+    patch.setitem(SIZES, "quick", SMALL)
     patch.setattr(estimates, "REPLICATES", 100)
     patch.setattr(planner_table, "ROUNDS", 50)
     patch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], task_epochs=2))

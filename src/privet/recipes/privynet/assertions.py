@@ -5,7 +5,7 @@ from __future__ import annotations
 from privet.recipes.claims import Both, Claim, Part
 from privet.recipes.privynet import channels, grid, networks
 from privet.recipes.privynet.estimates import loss, utility
-from privet.recipes.privynet.sets import HALF, SETS
+from privet.recipes.privynet.sizes import HALF, SETS
 
 LAYERS = ("the middle layer", "the deepest layer")
 SETTINGS = {1: "pruned by characterization", 2: "pruned by Fisher's criterion"}

@@ -22,7 +22,8 @@ from privet.recipes.privynet.estimates import (
     size,
     utility,
 )
-from privet.recipes.privynet.sets import HALF, Width
+from privet.recipes.privynet.sets import Width
+from privet.recipes.privynet.sizes import HALF
 
 Figure = Callable[[Row, Attacker], float]
 NEAR = 0.5  # dB

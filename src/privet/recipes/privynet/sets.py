@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from privet import run
-from privet.attacks.irn import Irn
 from privet.auditing import audit
 from privet.data.corpus import Corpus, Part
 from privet.planner import find, fisher, own
@@ -33,65 +32,13 @@ from privet.recipes.commitment import MEASURED
 from privet.recipes.measurement import Finding, Measurement, remembered
 from privet.recipes.privynet import costs, panels
 from privet.recipes.privynet.estimates import leaking
+from privet.recipes.privynet.sizes import GUESSED, GUESSES, HALF, OTHER_SIDE, OTHER_TARGET, SHARES, SIZES, Size
 from privet.schedule import Source as People
 from privet.setting import Report, file_of
 from privet.train import inputs, one_thread
 
 IRN, ICN = frozenset({"irn"}), frozenset({"icn"})
 SEED = 1
-SETS = ("digits", "cifar10")  # of the quick grid, and of the others
-SHARES = ((1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.5, 1.0, 1.0), (0.25, 1.0, 1.0), (0.5, 0.5, 1.0), (0.5, 0.5, 0.5))
-GUESSES = (1, 10, 100, 1000)  # pictures of an adversary's own
-HALF = 0.5  # of the inner filters
-GUESSED = 8  # draws of channels whose network is guessed: it takes no time
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much of the paper's grid is run. `pictures` and `epochs` are those of every network but where `named` (for
-    the accuracy of single channels) and `samples` say otherwise; `redrawn` channels of the middle and of the deepest
-    layer are given to reconstruction networks one by one (None: all); `units` are those of the networks of figure 19.
-    The rest are numbers of random draws: of every cell (`draws`) and where cells are measured again on other people
-    (`again`), of the ways to choose channels (`settings`), of inner filters left out (`widths`)."""
-
-    data: str
-    target: str
-    other: str
-    layers: tuple[int, ...] | None
-    depths: tuple[int, ...]
-    depth: int
-    draws: int
-    again: int
-    pictures: int | None
-    epochs: int
-    named: tuple[int | None, int]
-    redrawn: tuple[int | None, int | None]
-    samples: tuple[int, ...]
-    batches: tuple[int, ...]
-    settings: int
-    widths: int
-    units: int
-    irn: Irn = Irn()  # noqa: RUF009
-
-    def grid(self, name: str, pictures: int | None = -1, epochs: int = 0, irn: Irn | None = None) -> Grid:
-        """The planner's grid of this size."""
-        count = self.pictures if pictures == -1 else pictures
-        return Grid(
-            name, self.layers, self.depths, self.draws, self.draws, count, epochs or self.epochs, irn or self.irn
-        )
-
-
-PAPER_IRN = Irn(width=64, units=8, transposed=True)
-BATCHES = (2, 5, 10, 20, 30, 40, 50)
-SIZES = {
-    "quick": Size("digits", "digit", "", None, (1, 2, 4, 8), 4, 2, 2, 400, 6, (400, 10), (8, 8), (50, 100, 200, 400),
-                  (1, 2, 4), 4, 2, 1, Irn(16, 1)),
-    "standard": Size("cifar10", "label", "utkface", (1, 3, 4, 6), (2, 8, 32), 8, 4, 2, 1000, 8, (2000, 8), (32, None),
-                     (500, 1000, 2000, 4000), BATCHES, 16, 6, 8),
-    "full": Size("cifar10", "label", "utkface", None, (2, 4, 8, 16, 32, 64, 128), 8, 20, 20, None, 100, (None, 100),
-                 (None, None), (500, 1000, 2000, 4000, 11000), BATCHES, 20, 10, 8, PAPER_IRN),
-}  # fmt: skip
-OTHER_TARGET, OTHER_SIDE = "gender", "32"
 
 
 @dataclass(frozen=True)
