@@ -56,6 +56,8 @@ def sealed(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def unsealed(told: Mapping[str, Any]) -> dict[str, Any]:
     """What was sealed; ValueError where it was changed since."""
+    if not isinstance(told, Mapping):
+        raise ValueError("it is a list or a number, and not what was written")
     rest = {k: v for k, v in told.items() if k != "seal"}
     if sealed(rest) != told:
         raise ValueError("it was changed since it was written")
@@ -227,4 +229,6 @@ def _refusal(path: Path, problem: Exception) -> RunError:
         return RunError(
             f"the disk that holds {path} is full; free some space or choose another --out, finished trials are kept"
         )
+    if isinstance(problem, FileExistsError | NotADirectoryError):
+        return RunError(f"cannot write {path}: a file is in the way of that folder; choose another --out")
     return RunError(f"cannot write {path}: {problem}; choose another --out")

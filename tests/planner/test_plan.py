@@ -404,3 +404,12 @@ def test_a_device_is_measured_written_and_read_elsewhere(room: Room, tmp_path: P
         (tmp_path / "device.json").write_text(damaged)
         with pytest.raises(RunError, match="is no profile of a device"):
             Device.read(tmp_path / "device.json", (1, 6, 6))
+
+
+def test_a_line_that_no_network_beats_still_deviates() -> None:
+    """Where the linear decoder draws best of every row, its own figures say nothing of what others may draw."""
+    rows = extractors.table({(m, d): 15.0 + m + d for m in (1, 2, 3) for d in (1, 3)}).rows
+    bent = [0.4, -0.4, 0.3, -0.3, 0.2, -0.2] * 2
+    behind = Table(tuple(replace(r, linear_psnr=r.psnr + 2 + b) for r, b in zip(rows, bent, strict=True)))
+    assert behind.slope() == pytest.approx(1.0)
+    assert 0.2 < behind.missed() < 0.6

@@ -46,6 +46,8 @@ def test_one_command_makes_a_plan_and_the_same_one_finds_it(
     }  # fmt: skip
     page = (tmp_path / "out" / "plan.html").read_text()
     assert "channels" in page
+    assert "made from 250 people at most (--limit)" in page
+    assert "plan.html names the seed" in page
     assert page.count("<img") == 16
     assert "What each strategy would give at each limit" in page
     strategies = page.split('<section id="strategies">')[1].split("</section>")[0]
@@ -111,7 +113,7 @@ def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixtu
         (("--device", "gpu"), "the device 'gpu' cannot be used here"),
         (("--margin", "-1"), "--margin is a number of deviations from 0 on"),
         (("--switch", "nan"), "--switch is a number of dB"),
-        (("--public", "nowhere"), "no data at 'nowhere'"),
+        (("--public", "nowhere"), "the public set (--public nowhere) does not serve: no data at 'nowhere'"),
         (("--profile", "nowhere.json"), "is no profile of a device"),
         (("--seed", "-1"), "the seed is -1"),
         (("--inner", "0"), "--inner is a share of the filters above 0"),

@@ -141,6 +141,13 @@ def test_networks_of_collections_get_the_scale_they_were_trained_with_and_colors
         torch.testing.assert_close(source.chain.head(m)(gray), seen[0])
 
 
+def test_a_network_of_which_no_layers_can_be_made_is_refused_for_that_and_not_for_its_weights(tmp_path: Path) -> None:
+    model = models.load("timm:test_vit", shape=(3, 160, 160), classes=1000)
+    models.save_weights(model, tmp_path / "w.safetensors", pool.header([], []))
+    with pytest.raises(ModelError, match="no layers can be made of a VisionTransformer"):
+        pool.load(None, f"timm:test_vit={tmp_path / 'w.safetensors'}", (3, 32, 32))
+
+
 # The real weights ----------------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ def plan(
             "reconstruction draws; lower hides more"
         ),
     ] = None,
-    max_ms: Annotated[float | None, typer.Option(help="milliseconds a picture on the device, one thread")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="milliseconds an example on the device, one thread")] = None,
     max_bytes: Annotated[str | None, typer.Option(help="bytes of the local network's weights, such as 1MB")] = None,
     runs: Annotated[
         list[Path], typer.Option(help="choose among the finished runs of an audit's --out instead; repeat it")
@@ -129,6 +129,9 @@ def plan(
             if as_json:
                 told = {"feasible": False, "binding": list(why.binding), "nearest": why.nearest, "why": str(why)}
                 typer.echo(json.dumps(told, allow_nan=False))
+            raise
+        except KeyboardInterrupt:
+            err.print("stopped; what was measured is kept, and the same command goes on")
             raise
     made = found.plan
     if as_json:

@@ -189,8 +189,8 @@ def _inputs(question: Question, dealt: Dealt) -> tuple[npt.NDArray[np.uint8] | n
     secret = {name: pooled.columns[name].codes for name in (question.target, *question.hidden)}
     made = features(columns, dealt.roles == "task_train", secret)
     left_out = ", ".join((*question.hidden, *question.side))
-    first = f"x is {made.x.shape[1]} features; the hidden and side columns ({left_out}) are not among them"
-    return made.x, [first, *made.notes]
+    without = f"; the hidden and side columns ({left_out}) are not among them" if left_out else ""
+    return made.x, [f"x is {made.x.shape[1]} features{without}", *made.notes]
 
 
 def label_notes(parts: Mapping[str, Part], question: Question) -> tuple[bool, list[str]]:

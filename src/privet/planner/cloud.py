@@ -123,6 +123,8 @@ def read(release: Path) -> tuple[Array, Array, dict[str, Any]]:
     try:
         told = run.unsealed(json.loads((release / "release.json").read_text(encoding="utf-8")))
         paths = [release / f"part-{i:05d}.parquet" for i in range(int(told["shards"]))]
+        if missing := [path.name for path in paths if not path.is_file()]:
+            raise RunError(f"{release} lacks {missing[0]}; run the same privet release again, which writes it")
         tables = [pq.read_table(path, page_checksum_verification=True) for path in paths]
         table = pa.concat_tables(tables)
         width = int(np.prod(told["shape"]))

@@ -15,7 +15,7 @@ import torch
 from privet import run, workers
 from privet.data.assemble import BUILT_IN, open_source
 from privet.data.corpus import Corpus
-from privet.errors import Infeasible, ModelError, RunError, SpecError
+from privet.errors import DataError, Infeasible, ModelError, RunError, SpecError
 from privet.planner import characterize as characterizing
 from privet.planner import device as devices
 from privet.planner import earlier, own
@@ -68,7 +68,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Found:
-    """A plan with what it was chosen from; `earlier` is where the plan is kept that was in its folder before."""
+    """A plan with what it was chosen from; `earlier` is where the plan is kept that was in its folder before, `limit`
+    how many people it was made from at most."""
 
     plan: Plan
     table: Table
@@ -77,6 +78,7 @@ class Found:
     refused: dict[str, str]
     out: Path
     earlier: Path | None = None
+    limit: int | None = None
 
 
 def find(question: Question, out: Path, *, report: Report = None, loading: Loading = None) -> Found:
@@ -122,7 +124,7 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
             made = replace(made, known=known(head, corpus, begun, seed=0, jobs=question.jobs, report=report))
         before = earlier.set_aside(out)
         write(made, chosen, corpus, question.where, out)
-    return Found(made, table, device, corpus, refused, out, before)
+    return Found(made, table, device, corpus, refused, out, before, question.where.limit)
 
 
 def people(where: Where, loading: Loading = None) -> Corpus:
@@ -174,11 +176,14 @@ def among(question: Question, corpus: Corpus, loading: Loading = None) -> Corpus
     """The people of whom tables are made: public ones of the corpus, or another set."""
     if question.public is None:
         return corpus
-    public = people(replace(question.where, data=question.public), loading)
+    try:
+        public = people(replace(question.where, data=question.public), loading)
+    except (DataError, SpecError) as why:
+        raise DataError(f"the public set (--public {question.public}) does not serve: {why}") from why
     if public.shape != corpus.shape:
         raise SpecError(
             f"the public set has samples of {list(public.shape)}, the private one of {list(corpus.shape)}; "
-            "give --resize"
+            "give --resize, or a public set of as many colors"
         )
     return public
 

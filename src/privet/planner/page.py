@@ -6,8 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from privet import run
 from privet.auditing.estimate import Estimate
+from privet.data.corpus import Corpus
 from privet.planner.choosing import Candidate, Limits
 from privet.planner.find import Found
 from privet.planner.pareto import Compared
@@ -67,8 +70,31 @@ def cautions(found: Found) -> list[str]:
     """What the numbers do not say."""
     plan, said = found.plan, []
     said.append(
-        "PSNR says how close pixels are, not what can be recognized: attributes and identities are audited apart."
+        f"PSNR says how close {'pixels' if plan.verified.pictures else 'values'} are, not what can be recognized: "
+        "attributes and identities are audited apart."
     )
+    said.append("plan.html names the seed of the plan's channels: like plan.json and edge.onnx it stays with you.")
+    if found.limit is not None:
+        said.append(
+            f"The plan was made from {found.limit:,} people at most (--limit)"
+            + (
+                ": a release is of everybody, and its decoders have met few."
+                if plan.verified.pictures
+                else ", and a table's release wants the people of its plan: make it again without, to release all."
+            )
+        )
+    above = plan.verified.owner.mean - plan.predicted.psnr
+    if above > 2 * plan.predicted.std:
+        said.append(
+            f"{above:.1f} dB more were drawn than the tables predicted: their decoders learned from fewer people, and "
+            "their other figures are likely as low."
+        )
+    lonely = [name for name, count in _counts(found.corpus) if count == 1]
+    if lonely:
+        said.append(
+            f"Of {' and '.join(map(repr, lonely[:3]))} there is one {thing(plan)} alone: nobody learns that class, and "
+            "a release tells whose it is."
+        )
     said.append(
         f"Decoders that verified it learned from {plan.verified.public:,} public {thing(plan)}s for at most "
         f"{plan.verified.epochs} epochs. From more of both they may draw more, which a larger --effort gives them."
@@ -268,6 +294,12 @@ def _known_rows(plan: Plan) -> list[tuple[str, str, str]]:
         (f"The same by who knows the network ({by})", _db(plan.known.aware), ""),
         ("Those pictures by who does not", _db(plan.known.unaware), ""),
     ]
+
+
+def _counts(corpus: Corpus) -> list[tuple[str, int]]:
+    """Each class of the target with the number of its people."""
+    y = np.concatenate([part.y for part in corpus.parts.values()])
+    return [(name, int((y == number).sum())) for number, name in enumerate(corpus.classes[corpus.target])]
 
 
 def thing(plan: Plan) -> str:

@@ -91,7 +91,11 @@ class Local:
             )
             data, salt = str(told["data"]), str(told["salt"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise RunError(f"{folder} holds no plan ({problem}); make one with privet plan --out {folder}") from problem
+            why = "plan.json is no JSON" if isinstance(problem, json.JSONDecodeError) else problem
+            raise RunError(
+                f"{folder} holds no plan ({why}); put plan.json and edge.onnx back as they were written, or make "
+                f"another with privet plan --out {folder}"
+            ) from problem
         digest = hashlib.sha256(graph).hexdigest()
         if digest != told.get("edge"):
             raise RunError(f"edge.onnx in {folder} is not the one of plan.json; make the plan again")

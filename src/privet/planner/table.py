@@ -156,8 +156,14 @@ class Table:
     def missed(self) -> float:
         """The deviation in dB of what a line of that slope misses of the privacy loss; 0 where it may not speak."""
         slope = self.slope()
-        rest = [r.loss - (slope or 0.0) * r.linear_psnr for r in self.rows if r.loss is not None]
-        return float(np.std(rest, ddof=2)) if slope is not None and len(rest) > 2 else 0.0
+        known = [(r.linear_psnr, r.psnr, r.loss) for r in self.rows if r.psnr is not None and r.loss is not None]
+        if slope is None or len(known) < 3:
+            return 0.0
+        linear, network, loss = np.array(known).T
+        if (network > linear).any():
+            return float(np.std(loss - slope * linear, ddof=2))
+        # The line is the better decoder of all rows and misses nothing of itself: others may miss what networks do.
+        return float(np.std(network - np.polyval(np.polyfit(linear, network, 1), linear), ddof=2))
 
 
 def monotone(grid: Array, weight: Array) -> Array:

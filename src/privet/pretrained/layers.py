@@ -28,12 +28,14 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 class Step(nn.Sequential):
     """One bank of filters at most, and modules before and behind it that treat every channel by itself."""
 
-    def __init__(self, *modules: nn.Module) -> None:
+    def __init__(self, *modules: nn.Module, bank: int | None = None) -> None:
+        """bank: where it stands, of modules that are known to be a layer: with one channel left, filters of each
+        channel by itself look like a bank, too."""
         super().__init__(*modules)
-        banks = [m for m in modules if is_bank(m)]
+        banks = [number for number, module in enumerate(modules) if is_bank(module)] if bank is None else [bank]
         if len(banks) > 1:
             raise ModelError(f"a layer has one bank of filters, this one has {len(banks)}; make two layers of it")
-        self.bank = modules.index(banks[0]) if banks else None
+        self.bank = banks[0] if banks else None
 
     @property
     def filters(self) -> int:
@@ -50,7 +52,7 @@ class Step(nn.Sequential):
         What is released are filters, too."""
         kept = kept if released is None else released
         made, coming = _narrowed(self, incoming, {} if self.bank is None else {self.bank: kept})
-        return Step(*made), coming
+        return Step(*made, bank=self.bank), coming
 
 
 class Shortcut(nn.Module):

@@ -125,7 +125,12 @@ def _given(reference: str, path: Path, shape: tuple[int, ...]) -> Source:
     trained_on, ids = _header(path)
     zoo = reference.startswith(("torchvision:", "timm:"))
     taken = (3, *shape[1:]) if zoo and len(shape) == 3 else shape
-    model = models.load(reference, shape=taken, classes=_classes(path), weights=path)
+    try:
+        model = models.load(reference, shape=taken, classes=_classes(path), weights=path)
+    except ModelError:
+        untrained = models.load(reference, shape=taken, classes=_classes(path))
+        chain_of(untrained)  # says so where weights are not what is wrong
+        raise
     chain = chain_of(model, colors=taken[0] if len(taken) == 3 else None)
     if zoo:  # timm says on what its weights were trained; all of torchvision's were on this
         told = getattr(model, "pretrained_cfg", None) or {"mean": IMAGENET_MEAN, "std": IMAGENET_DEVIATION}
