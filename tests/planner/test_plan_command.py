@@ -86,7 +86,7 @@ def test_another_question_never_loses_a_plan(
 
 
 def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for limit, why in (("2", "no extractor can keep 2 dB"), ("12", "")):
+    for limit, why in (("2", "no extractor can keep 2 dB"), ("11.8", "")):
         asked = [*ASKED, "--json", "--out", tmp_path / "out"]
         asked[asked.index("40")] = limit
         assert privet(*asked) == 2

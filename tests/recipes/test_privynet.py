@@ -168,19 +168,20 @@ def test_extremes_are_those_of_all_channels_and_not_of_counting() -> None:
 LEVELS = [(m, d) for m in range(4) for d in range(3)]
 
 
-def test_intervals_hold_what_they_promise() -> None:
+def test_intervals_hold_what_they_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two to four draws a cell: the contrast of four cells is where its interval says in nine of ten, and components
     that are equal are not told apart."""
     generator = np.random.default_rng(4)
+    monkeypatch.setattr(estimates, "REPLICATES", 150)
     for draws in (2, 4):
         covered = 0
-        for _ in range(120):
+        for _ in range(100):
             strata = [generator.normal(mean, 1.0, draws) for mean in (0.0, 1.0, 3.0, 2.0, 5.0, 1.0)]
             found = estimates.over_draws(strata, lambda s: float(s[3].mean() - s[2].mean() - s[1].mean() + s[0].mean()))
             covered += found.low <= -2 <= found.high
-        assert covered >= 106, draws
+        assert covered >= 88, draws
     told = 0
-    for _ in range(60):
+    for _ in range(30):
         level = np.array([-1.0, -1.0, 1.0, 1.0])  # variance 1, as of the choice
         cells = {(m, d): level[m] + generator.normal(0, 1.0, 3) for m, d in LEVELS}
         found = estimates.over_draws(
@@ -188,7 +189,7 @@ def test_intervals_hold_what_they_promise() -> None:
             lambda s: float(np.subtract(*np.array(estimates.components(dict(zip(LEVELS, s, strict=True))))[[0, 2]])),
         )
         told += found.low > 0
-    assert told <= 6
+    assert told <= 4
     with pytest.raises(RunError, match="one draw of each cell"):
         estimates.over_draws([np.ones(1), np.zeros(1)], lambda s: 1.0)
 

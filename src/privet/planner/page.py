@@ -20,6 +20,8 @@ from privet.report import chart, pages
 from privet.report.chart import Chart, Point, Series
 from privet.report.sections import png
 
+NOTEWORTHY = 0.5  # dB
+
 
 def write(found: Found, command: str, path: Path) -> Path:
     """Write the page, whole or not at all, for the owner's eyes alone: it shows private pictures."""
@@ -84,7 +86,7 @@ def cautions(found: Found) -> list[str]:
             )
         )
     above = plan.verified.owner.mean - plan.predicted.psnr
-    if above > 2 * plan.predicted.std:
+    if above > max(2 * plan.predicted.std, NOTEWORTHY):
         said.append(
             f"{above:.1f} dB more were drawn than the tables predicted: their decoders learned from fewer people, and "
             "their other figures are likely as low."
