@@ -159,3 +159,4 @@ def test_a_network_of_public_people_is_asked_for_by_the_name_that_plans_give_it(
     for name in ("own", unasked.name):
         (asked, *others), refused = find.networks(replace(question, sources=(name,)), corpus, tmp_path)
         assert (asked.name, asked.file, others, refused) == ("own vgg", unasked.file, [], {})
+    assert not own.is_own("owner.py:network"), "which others may have, too"

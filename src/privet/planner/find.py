@@ -143,7 +143,7 @@ def networks(
         question = replace(question, sources=(own.NAME,))
 
     def opened(name: str) -> Source:
-        if name.partition(" ")[0] == own.NAME:
+        if own.is_own(name):
             return own.source(corpus, question.effort, out, 0, question.device, report)
         return pool.load(folder, name, corpus.shape)
 
@@ -200,7 +200,7 @@ def guessed(
     """What an adversary with pictures of its own and the whole pool can say of the extractor; nothing of a network that
     nobody else has."""
     folder = question.pool or _beside(question.where.data)
-    if len(corpus.shape) != 3 or source.name.startswith(own.NAME):
+    if len(corpus.shape) != 3 or own.is_own(source.name):
         return ()
     if report:
         report("guessing the network from its features", 0, 1)

@@ -13,7 +13,12 @@ from privet.pretrained.pool import Source
 from privet.setting import Report, file_of, stage
 from privet.train import Effort, fit_task
 
-NAME = "own"  # of --source, and how the names of such networks begin
+NAME = "own"  # of --source, and the first word of the names of such networks
+
+
+def is_own(name: str) -> bool:
+    """Whether a source of this name is such a network, and not somebody's `owner.py:network`."""
+    return name.partition(" ")[0] == NAME
 
 
 def source(corpus: Corpus, effort: str, out: Path, seed: int, device: str = "cpu", report: Report = None) -> Source:

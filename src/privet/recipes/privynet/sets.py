@@ -85,7 +85,7 @@ class Bench:
     def pool(self) -> list[Source]:
         """All networks that an adversary has who takes part in the game: the source and its neighbours."""
         folder = Path(self.source.file).parent
-        if self.source.name.startswith(own.NAME):
+        if own.is_own(self.source.name):
             return [self.source]
         others = [name for name in pool.names(folder) if name != self.source.name]
         return [self.source, *(pool.load(folder, name, self.corpus.shape) for name in others)]
