@@ -76,6 +76,8 @@ def test_missing_values() -> None:
     word[7] = None
     made = features(columns(n=number, w=word), train, {})
     assert made.names == ("n", "n=(missing)", "w=a", "w=b", "w=c", "w=(missing)")
+    (note,) = made.notes
+    assert note.startswith("of 100 rows some lack a value: 'n' (3), 'w' (1);")
     assert np.isfinite(made.x).all()
     assert np.flatnonzero(made.x[:, 1]).tolist() == [3, 4, 5]
     assert made.x[3, 0] == pytest.approx(made.x[52:54, 0].mean(), abs=0.02)

@@ -110,7 +110,7 @@ def plan(
             ms=max_ms, certificate=max_certificate,
         )  # fmt: skip
         return
-    from privet.planner import find, page
+    from privet.planner import find, page, statement
     from privet.planner.choosing import Limits
     from privet.report.words import unmarked
     from privet.schedule import Source
@@ -142,17 +142,14 @@ def plan(
         err.print(f"[dim]{note}[/]", highlight=False, soft_wrap=True)
     for name, why_not in found.refused.items():
         err.print(f"[dim]left out[/] {name}: {why_not}", highlight=False, soft_wrap=True)
-    table = Table(
-        "what",
-        "measured",
-        "limit",
-        title=f"{made.source}, {page.counted(made.layer, 'layer')}, {page.counted(len(made.channels), 'channel')}",
-    )
-    for row in page.measured(made):
+    depth = statement.counted(len(made.channels), "channel")
+    title = f"{made.source}, {statement.counted(made.layer, 'layer')}, {depth}"
+    table = Table("what", "measured", "limit", title=title)
+    for row in statement.measured(made):
         table.add_row(*row)
     Console(stderr=True, width=None if err.is_terminal else PIPED).print(table)
-    err.print(unmarked(page.lead(made)), highlight=False, soft_wrap=True)
-    for caution in page.cautions(found):
+    err.print(unmarked(statement.lead(made)), highlight=False, soft_wrap=True)
+    for caution in statement.cautions(found):
         err.print(f"[dim]{caution}[/]", highlight=False, soft_wrap=True)
     err.print(
         f"report: {page.write(found, command(question, made.seed, out), out / 'plan.html')}",

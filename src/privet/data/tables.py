@@ -17,6 +17,7 @@ from privet.errors import DataError
 
 MOST_CATEGORIES = 50
 FEW_INTEGERS = 12
+NAMED = 5  # columns with gaps that a note names
 Floats = npt.NDArray[np.float32]
 
 
@@ -56,15 +57,30 @@ def features(columns: Mapping[str, Column], train: npt.NDArray[np.bool_], labels
     the rest. Where task_train has missing values, an indicator is added. DataError where nothing is left."""
     made: list[tuple[str, npt.NDArray[np.float64]]] = []
     notes: list[str] = []
+    gaps: dict[str, int] = {}
     for name, column in columns.items():
         if reason := _unusable(column, train, labels):
             notes.append(f"column {name!r} is not a feature: it {reason}")
             continue
         made += _numeric(column, train) if _is_numeric(column, train) else _one_hot(column, train)
+        gaps[name] = int((~_known(column)).sum())
     if not made:
         raise DataError("no column is left to be a feature; give a table with more columns than target and hidden")
+    notes += _missing(gaps, len(train))
     x = np.stack([values for _, values in made], axis=1).astype(np.float32)
     return Features(x, tuple(name for name, _ in made), tuple(notes))
+
+
+def _missing(gaps: Mapping[str, int], rows: int) -> list[str]:
+    """A note on the columns that lack values, those that lack most first."""
+    told = [f"{name!r} ({count:,})" for name, count in sorted(gaps.items(), key=lambda one: -one[1]) if count]
+    if not told:
+        return []
+    more = [f"{len(told) - NAMED} more"] if len(told) > NAMED else []
+    return [
+        f"of {rows:,} rows some lack a value: {', '.join([*told[:NAMED], *more])}; the median of the column stands in, "
+        "or no category"
+    ]
 
 
 def _known(column: Column) -> npt.NDArray[np.bool_]:

@@ -42,7 +42,7 @@ from privet.planner.pareto import STRATEGIES, Compared
 from privet.planner.table import Table
 from privet.planner.verifying import Verified, verify
 from privet.pretrained.pool import Source
-from privet.setting import Report
+from privet.setting import Report, stage
 from privet.train import inputs
 
 
@@ -117,9 +117,8 @@ def plan(
         selection, _ = offers.of(place)
         channels, kept = selection.channels(choice.depth), offers.kept(place)
         head = offers.head(place, channels)
-        if report:
-            report(f"verifying layer {choice.layer}, {choice.depth} channels", len(tried), len(tried) + 1)
-        found = verify(head, corpus, where, choice, grid, device)
+        told = stage(report, f"verifying layer {choice.layer}, {choice.depth} channels")
+        found = verify(head, corpus, where, choice, grid, device, told)
         keeps = limits.kept(found.told())
         tried.append(
             {"source": choice.source, "layer": choice.layer, "depth": choice.depth, "psnr": found.owner.mean,

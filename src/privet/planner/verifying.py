@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from privet.attack import Probe
 from privet.attacks.decoder import Decoder
 from privet.auditing import battery, floors
 from privet.auditing.battery import Material
@@ -20,7 +21,7 @@ from privet.planner.characterize import Grid, Public, pairs, view
 from privet.planner.choosing import Candidate
 from privet.planner.device import Device
 from privet.planner.surrogate import Pairs
-from privet.train import Effort, some
+from privet.train import Effort, Progress, some
 
 SHOWN = 8
 HELD, ASKED = 200, 16  # people whom attacks that know the extractor choose on, and whom they are asked about
@@ -70,7 +71,13 @@ class Verified:
 
 
 def verify(
-    head: torch.nn.Module, corpus: Corpus, where: Device, choice: Candidate, grid: Grid, device: str
+    head: torch.nn.Module,
+    corpus: Corpus,
+    where: Device,
+    choice: Candidate,
+    grid: Grid,
+    device: str = "cpu",
+    progress: Progress = None,
 ) -> Verified:
     """Three fresh decoders learn to reconstruct public people, and the best one on aux_val draws the owner's held-out
     people and the victims. Milliseconds are measured where the device is this one."""
@@ -78,7 +85,7 @@ def verify(
     ms = devices.milliseconds(head, corpus.shape) if where.here else where.ms(choice.source, choice.layer, macs)
     public = Public.of(corpus, None if grid.pictures is None else 2 * grid.pictures)
     judged = [_some(corpus.parts[role], grid) for role in ("task_val", "victim")]
-    train, val, others, redrawn, begun = _drawn(head.to(device), corpus, public, judged, grid, device)
+    train, val, others, redrawn, begun = _drawn(head.to(device), corpus, public, judged, grid, device, progress)
     owner, victims = (
         _estimate(psnr(o.x.numpy(), d.numpy(), data_range=1.0), part)
         for o, d, part in zip(others, redrawn, judged, strict=True)
@@ -102,14 +109,20 @@ def begin(head: torch.nn.Module, corpus: Corpus, grid: Grid, device: str = "cpu"
 
 
 def _drawn(
-    head: torch.nn.Module, corpus: Corpus, public: Public, judged: list[Part], grid: Grid, device: str
+    head: torch.nn.Module,
+    corpus: Corpus,
+    public: Public,
+    judged: list[Part],
+    grid: Grid,
+    device: str,
+    progress: Progress = None,
 ) -> tuple[Pairs, Pairs, list[Pairs], list[torch.Tensor], Begun]:
     """What decoders learned from and stopped by, what they were asked, and what the best of them drew: of those who are
     judged, and of those with whom other attacks begin."""
     held, asked = _at_most(public.test, HELD), _at_most(corpus.parts["task_val"], ASKED)
     train, val = pairs(head, public.train, device), pairs(head, public.val, device)
     others = [pairs(head, part, device) for part in (*judged, held, asked)]
-    by, everything = _redrawn(train, val, torch.cat([one.z for one in others]), grid, device)
+    by, everything = _redrawn(train, val, torch.cat([one.z for one in others]), grid, device, progress)
     *redrawn, at_held, at_asked = torch.split(everything, [len(one.z) for one in others])
     return train, val, others[: len(judged)], redrawn, Begun(by, held, asked, at_held.clamp(0, 1), at_asked.clamp(0, 1))
 
@@ -123,7 +136,9 @@ def _useful(train: Pairs, val: Pairs, seen: Pairs, part: Part) -> tuple[Estimate
     return _estimate(right.astype(np.float64), part.take(rows), (0, 1)), most
 
 
-def _redrawn(train: Pairs, val: Pairs, seen: torch.Tensor, grid: Grid, device: str) -> tuple[str, torch.Tensor]:
+def _redrawn(
+    train: Pairs, val: Pairs, seen: torch.Tensor, grid: Grid, device: str, progress: Progress = None
+) -> tuple[str, torch.Tensor]:
     """What is drawn of `seen` by the one of three that is best on val, each fresh: PrivyNet's network, the decoder of
     the audits, and the linear decoder. Of large maps the network sees half of the people: it takes long there."""
     places = train.z[0, 0].numel() if train.z.dim() == 4 else 1
@@ -132,13 +147,22 @@ def _redrawn(train: Pairs, val: Pairs, seen: torch.Tensor, grid: Grid, device: s
     less = replace(known, train=[view(train.z[:fewer])], known=train.x[:fewer])
     effort = _effort(grid)
     found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    for name, attack, material in (("irn", grid.irn, less), ("decoder", Decoder(), known)):
-        made = battery.run(attack, material, view(seen), effort=effort, seed=VERIFYING, device=device)
+    learning: list[tuple[str, Probe, Material]] = [("irn", grid.irn, less), ("decoder", Decoder(), known)]
+    for number, (name, attack, material) in enumerate(learning):
+        made = battery.run(
+            attack, material, view(seen), effort=effort, seed=VERIFYING, device=device,
+            progress=_among(progress, number, len(learning)),
+        )  # fmt: skip
         found[name] = made.val, made.victims
     line = surrogate.decoder(train, val)
     found["linear_decoder"] = line(val.z), line(seen)
     best = max(found, key=lambda name: float(psnr(val.x.numpy(), found[name][0].numpy(), data_range=1.0).mean()))
     return best, found[best][1]
+
+
+def _among(progress: Progress, number: int, count: int) -> Progress:
+    """The progress of one of several in that of all."""
+    return (lambda done, total: progress(number * total + done, count * total)) if progress else None
 
 
 def _effort(grid: Grid) -> Effort:
