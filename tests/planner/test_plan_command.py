@@ -65,7 +65,7 @@ def test_another_question_never_loses_a_plan(
 ) -> None:
     """Its channels were drawn in secret: a typing error leaves it, another plan or a refusal sets it aside, whole."""
     out = tmp_path / "out"
-    assert privet(*ASKED, "--no-known", "--out", out) == 0
+    assert privet(*ASKED, "--no-known", "--seed", "5", "--out", out) == 0
     files = {name: (out / name).read_bytes() for name in ("plan.json", "edge.onnx", "plan.html")}
     monkeypatch.setattr(own, "fit_task", None)
     monkeypatch.setattr(characterizing, "measure", None)
@@ -73,6 +73,11 @@ def test_another_question_never_loses_a_plan(
         assert privet(*ASKED, *wrong, "--out", out) == 2
         assert {name: (out / name).read_bytes() for name in files} == files
     capsys.readouterr()
+    assert privet(*ASKED, "--no-known", "--seed", "5", "--out", out) == 0
+    assert not (out / "earlier").exists(), "the same plan once more"
+    same = json.loads((out / "plan.json").read_text())
+    assert same["salt"] == json.loads(files["plan.json"])["salt"]
+    files = {name: (out / name).read_bytes() for name in files}
     assert privet(*ASKED, "--no-known", "--out", out) == 0
     (kept,) = (out / "earlier").iterdir()
     assert str(kept) in capsys.readouterr().err

@@ -122,8 +122,7 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
             begun, head = made.verified.begun, head_of(made, chosen)
             assert begun is not None, "every verification says where other attacks begin"
             made = replace(made, known=known(head, corpus, begun, seed=0, jobs=question.jobs, report=report))
-        before = earlier.set_aside(out)
-        write(made, chosen, corpus, question.where, out)
+        before = write(made, chosen, corpus, question.where, out)
     return Found(made, table, device, corpus, refused, out, before, question.where.limit)
 
 
@@ -218,20 +217,26 @@ def identified(found: Sequence[Anonymity]) -> bool:
     return any(one.named and one.rate >= MOST for one in found)
 
 
-def write(made: Plan, source: Source, corpus: Corpus, where: Where, out: Path) -> None:
-    """plan.json and edge.onnx, for the client's eyes alone."""
+def write(made: Plan, source: Source, corpus: Corpus, where: Where, out: Path) -> Path | None:
+    """plan.json and edge.onnx, for the client's eyes alone. The same plan once more keeps its salt, and so its
+    releases; any other that was here is set aside. Returns where to."""
     run.ensure(out)
-    export.export_edge(devices.shipped(head_of(made, source), corpus.shape), out / "edge.onnx", corpus.shape)
-    os.chmod(out / "edge.onnx", 0o600)
+    draft = out / ".edge.onnx"
+    export.export_edge(devices.shipped(head_of(made, source), corpus.shape), draft, corpus.shape)
+    os.chmod(draft, 0o600)
     told = made.json() | {
         "input_shape": list(corpus.shape),
         "target": corpus.target,
         "read_as": {name: getattr(where, name) for name in ("resize", "group", "limit", "top")},
         "data": corpus.digest,
-        "salt": secrets.token_hex(16),
-        "edge": run.file_hash(out / "edge.onnx"),
+        "edge": run.file_hash(draft),
     }
+    salt = earlier.salt(out, told)
+    before = earlier.set_aside(out) if salt is None else None
+    os.replace(draft, out / "edge.onnx")
+    told["salt"] = salt or secrets.token_hex(16)
     run.write_text(out / "plan.json", json.dumps(run.sealed(told), indent=1, allow_nan=False), mode=0o600)
+    return before
 
 
 def _beside(where: str) -> str | None:
