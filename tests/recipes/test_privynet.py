@@ -431,6 +431,8 @@ def test_the_page_holds_the_pictures_and_every_figure(
     for figure in ("3a", "4", "7a", "8", "10", "13", "19", "20"):
         assert f"Figure {figure}" in html
     assert "extractors" in html
+    assert " draws</li>" in html
+    assert " seeds</li>" not in html
 
 
 def test_it_finds_what_it_measured(done: reproduce.Reproduction, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def cautions(done: Reproduction) -> list[str]:
     said = [f"{str(c)[:1].upper()}{str(c)[1:]}." if not str(c).endswith(".") else str(c) for c in done.changes]
     if done.grid.name == "quick":
         said.append("Quick effort: a smoke test on small data, with adversaries that learned little. Quote nothing.")
-    if done.grid.seeds == 1:
+    if done.evidence.studies and done.grid.seeds == 1:
         said.append("One seed: every interval holds for that training only.")
     if done.grid.as_published:
         said.append("As published: the paper's own architecture, optimizer and epochs.")
@@ -118,13 +118,21 @@ def _facts(done: Reproduction) -> list[tuple[str, str]]:
     names = dict.fromkeys(done.evidence.data(key) for key in done.evidence.keys)
     counted = [(len(trials), "trial"), (len(done.evidence.findings), "measurement")]
     told = " and ".join(f"{n} {what}{'s' if n > 1 else ''}" for n, what in counted if n)
+    seeds = [("Seeds", str(done.grid.seeds))] if done.evidence.studies else []
     return [
         ("Paper", str(done.recipe.paper)),
         ("Grid", done.grid.name + (", as published" if done.grid.as_published else "")),
         ("Data", ", ".join(n for n in names if n) or DASH),
-        ("Seeds", str(done.grid.seeds)),
+        *seeds,
         ("Computed", f"{told} in {done.seconds / 60:.0f} min" if told else "nothing"),
     ]
+
+
+def _repeats(done: Reproduction, judged: Judgement) -> str:
+    """Over how many seeds, or draws of what was measured, a claim was judged."""
+    count = len(judged.seeds)
+    what = "seed" if any(key in done.evidence.studies for key in judged.claim.needs) else "draw"
+    return f"{count} {what}{'s' if count != 1 else ''}" if count else ""
 
 
 def _card(done: Reproduction, judged: Judgement, drawn: dict[str, list[Panel]]) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _card(done: Reproduction, judged: Judgement, drawn: dict[str, list[Panel]]) 
         "reported": claim.reported,
         "criterion": claim.criterion,
         "data": ", ".join(judged.data),
-        "seeds": f"{len(judged.seeds)} seed{'s' if len(judged.seeds) != 1 else ''}" if judged.seeds else "",
+        "repeats": _repeats(done, judged),
         "published": judged.verdict_as_published,
         "fresh": judged.verdict,
         "told": told[:SHOWN],
