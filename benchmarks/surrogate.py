@@ -19,8 +19,10 @@ from scipy.stats import spearmanr
 
 from privet.data.corpus import Corpus
 from privet.planner import find
-from privet.planner.characterize import GRIDS, Asked, Public, drawn, layers, measured
+from privet.planner.characterize import Asked, measured
 from privet.planner.choosing import Candidate, Limits
+from privet.planner.grid import GRIDS, drawn, layers
+from privet.planner.measuring import Public
 from privet.planner.offers import Offers
 from privet.planner.table import Row, Table
 from privet.pretrained.pool import Source

@@ -13,7 +13,7 @@ import tiny
 from privet import models
 from privet.attacks.irn import Irn
 from privet.data.corpus import Corpus, Part
-from privet.planner.characterize import Grid
+from privet.planner.grid import Grid
 from privet.planner.table import Row, Table
 from privet.pretrained import zoo
 from privet.pretrained.pool import Source

@@ -13,7 +13,9 @@ import torch
 from privet.errors import DataError, SpecError
 from privet.planner import characterize as characterizing
 from privet.planner import surrogate, table
-from privet.planner.characterize import Asked, Grid, Public, characterize, drawn, layers
+from privet.planner.characterize import Asked, characterize
+from privet.planner.grid import Grid, drawn, layers
+from privet.planner.measuring import Public
 from privet.planner.surrogate import Pairs
 from privet.train import one_thread
 

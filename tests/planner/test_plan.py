@@ -20,9 +20,10 @@ from privet.errors import DataError, Infeasible, RunError, SpecError
 from privet.planner import device as devices
 from privet.planner import find, fisher, pruning, surrogate
 from privet.planner import plan as plans
-from privet.planner.characterize import Public, characterize, pairs
+from privet.planner.characterize import characterize
 from privet.planner.choosing import SWITCH, Candidate, Limits, candidates, infeasible, places, preferred, switch_of
 from privet.planner.device import Device, Layer
+from privet.planner.measuring import Public, pairs
 from privet.planner.offers import Offers
 from privet.planner.plan import plan
 from privet.planner.pruning import FEW_PEOPLE, criterion, ordered, survivors

@@ -14,7 +14,7 @@ from privet.cli.plan import size
 from privet.data import load
 from privet.errors import SpecError
 from privet.planner import characterize as characterizing
-from privet.planner import find, own
+from privet.planner import find, grid, own
 from privet.planner.choosing import Limits
 from privet.schedule import Source as People
 from privet.train import EFFORTS
@@ -26,8 +26,8 @@ ASKED = ("plan", "--data", "digits", "--limit", "250", "--max-psnr", "40", "--ma
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few cells, few epochs."""
-    tiny = replace(characterizing.GRIDS["quick"], layers=(1, 4), depths=(1, 4), draws=1, pictures=80, epochs=1)
-    monkeypatch.setitem(characterizing.GRIDS, "quick", tiny)
+    tiny = replace(grid.GRIDS["quick"], layers=(1, 4), depths=(1, 4), draws=1, pictures=80, epochs=1)
+    monkeypatch.setitem(grid.GRIDS, "quick", tiny)
     monkeypatch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], task_epochs=1))
 
 

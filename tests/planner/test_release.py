@@ -25,7 +25,7 @@ from privet import run
 from privet.auditing.estimate import Estimate
 from privet.data.corpus import Corpus
 from privet.errors import DataError, RunError, SpecError
-from privet.planner import cloud, find, release
+from privet.planner import cloud, find, grid, release
 from privet.planner.choosing import Candidate, Limits
 from privet.planner.plan import Plan
 from privet.planner.verifying import Verified
@@ -224,19 +224,16 @@ def test_the_cloud_learns_in_a_process_that_has_the_release_alone(planned: tuple
     assert (said == y[:200]).mean() > told["majority"] + 0.05, "the graph answers as the network that was trained"
 
 
-def test_tables_and_digits_are_released_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from privet.planner import characterize
-
+def test_tables_and_digits_are_released_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = np.random.default_rng(1).random((600, 5))
     table = {f"c{i}": rows[:, i] for i in range(5)} | {"y": (rows[:, 0] + rows[:, 1] > 1).astype(int)}
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
-    grid = characterize.GRIDS["quick"]
-    characterize.GRIDS["quick"] = replace(grid, layers=(1,), depths=(4, 16), draws=1, pictures=80, epochs=1)
-    try:
-        asked = ("plan", "--data", tmp_path / "t.parquet", "--target", "y", "--max-psnr", "60", "--seed", "1")
-        assert privet(*asked, "--out", tmp_path / "plan") == 0
-    finally:
-        characterize.GRIDS["quick"] = grid
+    tiny = replace(grid.GRIDS["quick"], layers=(1,), depths=(4, 16), draws=1, pictures=80, epochs=1)
+    monkeypatch.setitem(grid.GRIDS, "quick", tiny)
+    asked = ("plan", "--data", tmp_path / "t.parquet", "--target", "y", "--max-psnr", "60", "--seed", "1")
+    assert privet(*asked, "--out", tmp_path / "plan") == 0
     assert (
         privet("release", "--plan", tmp_path / "plan", "--data", tmp_path / "t.parquet", "--out", tmp_path / "out") == 0
     )

@@ -19,11 +19,12 @@ from privet.errors import DataError, Infeasible, ModelError, RunError, SpecError
 from privet.planner import characterize as characterizing
 from privet.planner import device as devices
 from privet.planner import earlier, own
-from privet.planner.characterize import Grid, Public, layers
 from privet.planner.choosing import Limits
 from privet.planner.device import Device
+from privet.planner.grid import Grid, layers
 from privet.planner.identify import Anonymity, anonymity
 from privet.planner.known import known
+from privet.planner.measuring import Public
 from privet.planner.plan import Plan, check, plan, possible
 from privet.planner.table import Table
 from privet.pretrained import pool

@@ -24,8 +24,9 @@ import torch
 from privet import run
 from privet.data.corpus import Corpus
 from privet.planner import fisher, pareto, surrogate
-from privet.planner.characterize import Grid, Public, pairs
 from privet.planner.choosing import Candidate, Limits, places, preferred
+from privet.planner.grid import Grid
+from privet.planner.measuring import Public, pairs
 from privet.planner.pruning import Selection, judged, narrowed
 from privet.planner.table import Table
 from privet.pretrained.pool import Source

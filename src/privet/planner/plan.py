@@ -32,11 +32,12 @@ from privet.data.corpus import Corpus
 from privet.errors import DataError, Infeasible, SpecError, unknown
 from privet.metrics import psnr
 from privet.planner import pareto
-from privet.planner.characterize import Grid, Public
 from privet.planner.choosing import Candidate, Limits, candidates, infeasible, said, switch_of
 from privet.planner.device import Device
+from privet.planner.grid import Grid
 from privet.planner.identify import Anonymity
 from privet.planner.known import Known
+from privet.planner.measuring import Public
 from privet.planner.offers import Offers
 from privet.planner.pareto import STRATEGIES, Compared
 from privet.planner.table import Table

@@ -14,7 +14,8 @@ from privet.data.corpus import Corpus, Part
 from privet.errors import DataError
 from privet.payload import Array
 from privet.planner import fisher, surrogate
-from privet.planner.characterize import Grid, Public, pairs
+from privet.planner.grid import Grid
+from privet.planner.measuring import Public, pairs
 from privet.pretrained.pool import Source
 from privet.setting import Report
 from privet.train import some

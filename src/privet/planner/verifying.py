@@ -17,9 +17,10 @@ from privet.metrics import psnr
 from privet.payload import Array
 from privet.planner import device as devices
 from privet.planner import surrogate
-from privet.planner.characterize import Grid, Public, pairs, view
 from privet.planner.choosing import Candidate
 from privet.planner.device import Device
+from privet.planner.grid import Grid
+from privet.planner.measuring import Public, pairs, view
 from privet.planner.surrogate import Pairs
 from privet.train import Effort, Progress, some
 

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from privet import metrics, run
-from privet.planner.characterize import Asked, Grid, Public, pairs, redrawn
+from privet.planner.characterize import Asked
+from privet.planner.grid import Grid
+from privet.planner.measuring import Public, pairs, redrawn
 from privet.setting import Report, file_of
 from privet.train import inputs, one_thread
 

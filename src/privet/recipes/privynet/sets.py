@@ -16,10 +16,12 @@ from privet import run
 from privet.auditing import audit
 from privet.data.corpus import Corpus, Part
 from privet.planner import find, fisher, own
-from privet.planner.characterize import BOTH, Asked, Grid, Public, drawn, layers, measured
+from privet.planner.characterize import Asked, measured
 from privet.planner.choosing import Limits
+from privet.planner.grid import Grid, drawn, layers
 from privet.planner.identify import Lookup, anonymity
 from privet.planner.known import known as white_box
+from privet.planner.measuring import BOTH, Public
 from privet.planner.pruning import BATCH, met, survivors
 from privet.planner.table import Table
 from privet.planner.verifying import begin

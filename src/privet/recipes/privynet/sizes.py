@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from privet.attacks.irn import Irn
-from privet.planner.characterize import Grid
+from privet.planner.grid import Grid
 
 SETS = ("digits", "cifar10")  # of the quick grid, and of the others
 SHARES = ((1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.5, 1.0, 1.0), (0.25, 1.0, 1.0), (0.5, 0.5, 1.0), (0.5, 0.5, 0.5))
