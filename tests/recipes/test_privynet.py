@@ -23,9 +23,10 @@ from privet.recipes import page, reproduce
 from privet.recipes.claims import Both, Grid, Where
 from privet.recipes.evidence import Evidence
 from privet.recipes.measurement import Finding, remembered
-from privet.recipes.privynet import channels, estimates, grid, networks, sets
-from privet.recipes.privynet.sets import Single, Width
+from privet.recipes.privynet import channels, estimates, grid, networks, sets, unknown
 from privet.recipes.privynet.sizes import SIZES, Size
+from privet.recipes.privynet.tables import Single
+from privet.recipes.privynet.unknown import Width
 from privet.train import EFFORTS
 
 
@@ -381,7 +382,7 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
 SMALL = Size(
     data="digits", target="digit", other="", layers=None, depths=(1, 4), depth=2, draws=2, again=1, pictures=80,
     epochs=1, irn=Irn(width=4, units=1), named=(80, 1), redrawn=(3, 3), samples=(40, 80), batches=(1, 2), settings=2,
-    widths=2, units=1,
+    widths=2, guessed=3, units=1,
 )  # fmt: skip
 
 
@@ -391,7 +392,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(estimates, "REPLICATES", 100)
     patch.setattr(planner_table, "ROUNDS", 50)
     patch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], task_epochs=2))
-    patch.setattr(sets, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0), (0.5, 0.5, 0.5)))
+    patch.setattr(unknown, "SHARES", ((1.0, 1.0, 1.0), (0.5, 1.0, 1.0), (0.5, 0.5, 0.5)))
 
 
 @pytest.fixture(scope="module")

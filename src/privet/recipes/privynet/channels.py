@@ -24,7 +24,7 @@ from privet.recipes.privynet.estimates import (
     welch,
     worst,
 )
-from privet.recipes.privynet.sets import Single
+from privet.recipes.privynet.tables import Single
 
 Figure = Callable[[Row, Attacker], float]
 RANGE, TIMES, APART = 2.0, 1.5, 0.3  # of single channels: dB, best over worst, largest correlation

@@ -16,8 +16,9 @@ from privet.recipes.privynet.channels import found_by_fisher, worst_and_leaking
 from privet.recipes.privynet.estimates import cells, loss, mean_of, utility, worst
 from privet.recipes.privynet.grid import chosen
 from privet.recipes.privynet.panels import Bytes, Panel
-from privet.recipes.privynet.sets import Single, Width
 from privet.recipes.privynet.sizes import SETS
+from privet.recipes.privynet.tables import Single
+from privet.recipes.privynet.unknown import Width
 from privet.report.chart import Chart, Point, Series
 from privet.report.sections import png
 from privet.report.svg import text

@@ -22,8 +22,8 @@ from privet.recipes.privynet.estimates import (
     size,
     utility,
 )
-from privet.recipes.privynet.sets import Width
 from privet.recipes.privynet.sizes import HALF
+from privet.recipes.privynet.unknown import Width
 
 Figure = Callable[[Row, Attacker], float]
 NEAR = 0.5  # dB

@@ -11,7 +11,6 @@ SETS = ("digits", "cifar10")  # of the quick grid, and of the others
 SHARES = ((1.0, 1.0, 1.0), (0.75, 1.0, 1.0), (0.5, 1.0, 1.0), (0.25, 1.0, 1.0), (0.5, 0.5, 1.0), (0.5, 0.5, 0.5))
 HALF = 0.5  # of the inner filters
 GUESSES = (1, 10, 100, 1000)  # pictures of an adversary's own
-GUESSED = 8  # draws of channels whose network is guessed: it takes no time
 OTHER_TARGET, OTHER_SIDE = "gender", "32"
 
 
@@ -21,7 +20,8 @@ class Size:
     the accuracy of single channels) and `samples` say otherwise; `redrawn` channels of the middle and of the deepest
     layer are given to reconstruction networks one by one (None: all); `units` are those of the networks of figure 19.
     The rest are numbers of random draws: of every cell (`draws`) and where cells are measured again on other people
-    (`again`), of the ways to choose channels (`settings`), of inner filters left out (`widths`)."""
+    (`again`), of the ways to choose channels (`settings`), of inner filters left out (`widths`), and of extractors
+    whose network is guessed, each in a second (`guessed`)."""
 
     data: str
     target: str
@@ -39,6 +39,7 @@ class Size:
     batches: tuple[int, ...]
     settings: int
     widths: int
+    guessed: int
     units: int
     irn: Irn = Irn()  # noqa: RUF009
 
@@ -55,20 +56,21 @@ SIZES = {
         data="digits", target="digit", other="",
         layers=None, depths=(1, 2, 4, 8), depth=4, draws=2, again=2,
         pictures=400, epochs=6, irn=Irn(16, 1),
-        named=(400, 10), redrawn=(8, 8), samples=(50, 100, 200, 400), batches=(1, 2, 4), settings=4, widths=2, units=1,
+        named=(400, 10), redrawn=(8, 8), samples=(50, 100, 200, 400), batches=(1, 2, 4), settings=4, widths=2,
+        guessed=8, units=1,
     ),
     "standard": Size(
         data="cifar10", target="label", other="utkface",
         layers=(1, 3, 4, 6), depths=(2, 8, 32), depth=8, draws=4, again=2,
         pictures=1000, epochs=8, irn=Irn(),
         named=(2000, 8), redrawn=(32, None), samples=(500, 1000, 2000, 4000), batches=(2, 5, 10, 20, 30, 40, 50),
-        settings=16, widths=6, units=8,
+        settings=16, widths=6, guessed=24, units=8,
     ),
     "full": Size(
         data="cifar10", target="label", other="utkface",
         layers=None, depths=(2, 4, 8, 16, 32, 64, 128), depth=8, draws=20, again=20,
         pictures=None, epochs=100, irn=Irn(width=64, units=8, transposed=True),
         named=(None, 100), redrawn=(None, None), samples=(500, 1000, 2000, 4000, 11000),
-        batches=(2, 5, 10, 20, 30, 40, 50), settings=20, widths=10, units=8,
+        batches=(2, 5, 10, 20, 30, 40, 50), settings=20, widths=10, guessed=100, units=8,
     ),
 }  # fmt: skip
