@@ -128,6 +128,13 @@ def stage(report: Report, text: str) -> Callable[[int, int], None] | None:
     return lambda done, total: report(text, done, total)
 
 
+def among(report: Report, number: int, count: int) -> Report:
+    """What one of several stages tells, in the progress of all of them."""
+    if report is None:
+        return None
+    return lambda text, done, total: report(text, number * total + done, count * total)
+
+
 def usable(device: str) -> None:
     """SpecError where a device is not there."""
     if device.split(":")[0] not in ("cpu", "cuda"):

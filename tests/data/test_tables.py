@@ -84,6 +84,17 @@ def test_missing_values() -> None:
     assert made.x[7].tolist()[2:] == [0, 0, 0, 1]
 
 
+def test_a_gap_is_neither_of_two_categories() -> None:
+    """Also where nobody in training lacks the value."""
+    train = np.arange(100) < 80
+    word: list[str | None] = ["a", "b"] * 50
+    word[90] = None
+    made = features(columns(w=word, n=[float(i) + 0.5 for i in range(100)]), train, {})
+    assert made.names == ("w=a", "w=b", "n")
+    assert made.x[90, :2].tolist() == [0, 0]
+    assert made.x[:80, :2].sum(1).tolist() == [1] * 80
+
+
 def test_columns_that_are_no_features() -> None:
     n = 300
     given = columns(

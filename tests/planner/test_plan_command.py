@@ -76,7 +76,8 @@ def test_another_question_never_loses_a_plan(
     assert privet(*ASKED, "--no-known", "--seed", "5", "--out", out) == 0
     assert not (out / "earlier").exists(), "the same plan once more"
     same = json.loads((out / "plan.json").read_text())
-    assert same["salt"] == json.loads(files["plan.json"])["salt"]
+    salt = json.loads(files["plan.json"])["salt"]
+    assert same["salt"] == salt
     files = {name: (out / name).read_bytes() for name in files}
     assert privet(*ASKED, "--no-known", "--out", out) == 0
     (kept,) = (out / "earlier").iterdir()
@@ -88,6 +89,8 @@ def test_another_question_never_loses_a_plan(
     assert "the plan that was here is kept in" in capsys.readouterr().err
     assert not any((out / name).exists() for name in files)
     assert len(list((out / "earlier").iterdir())) == 2
+    assert privet(*ASKED, "--no-known", "--seed", "5", "--margin", ".9", "--out", out) == 0
+    assert json.loads((out / "plan.json").read_text())["salt"] == salt, "its releases go on"
 
 
 def test_what_cannot_be_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,8 +78,8 @@ def _missing(gaps: Mapping[str, int], rows: int) -> list[str]:
         return []
     more = [f"{len(told) - NAMED} more"] if len(told) > NAMED else []
     return [
-        f"of {rows:,} rows some lack a value: {', '.join([*told[:NAMED], *more])}; the median of the column stands in, "
-        "or no category"
+        f"of {rows:,} rows some lack a value: {', '.join([*told[:NAMED], *more])}; a missing number is the median "
+        "of its column, a missing word none of its categories"
     ]
 
 
@@ -125,7 +125,7 @@ def _one_hot(column: Column, train: npt.NDArray[np.bool_]) -> list[tuple[str, np
     known = column.codes >= 0
     counts = np.bincount(column.codes[known & train], minlength=len(column.levels))
     kept = np.flatnonzero(counts)
-    if len(kept) == 2 and (known[train]).all():
+    if len(kept) == 2 and known.all():
         return [(f"{column.name}={column.levels[kept[1]]}", (column.codes == kept[1]).astype(np.float64))]
     if len(kept) > MOST_CATEGORIES:
         kept = np.sort(np.argsort(-counts, kind="stable")[:MOST_CATEGORIES])

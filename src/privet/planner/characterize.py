@@ -12,7 +12,7 @@ others, where it was measured to rank as networks do."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,13 +21,10 @@ import torch
 from torch import nn
 
 from privet import run, workers
-from privet.attacks.irn import Irn
-from privet.auditing import battery
 from privet.data.corpus import Corpus
-from privet.planner import icn, surrogate, table
+from privet.planner import table
 from privet.planner.grid import Grid, drawn, layers
-from privet.planner.icn import Icn
-from privet.planner.measuring import BOTH, Public, measure, pairs
+from privet.planner.measuring import BOTH, Public, code, measure, pairs
 from privet.planner.surrogate import Pairs
 from privet.planner.table import Row, Table
 from privet.pretrained.pool import Source
@@ -186,7 +183,6 @@ def _in_worker(name: str) -> Row:
 
 
 def _identity(one: Asked, public: Public, grid: Grid, seed: int, device: str) -> str:
-    code: list[Callable[..., object]] = [Grid, Public, Irn, Icn, icn.network, surrogate.psnr, battery.run]
     kept = {"kept": {str(k): list(v) for k, v in one.kept.items()}} if one.kept else {}
     return run.name_of(
         {
@@ -199,7 +195,7 @@ def _identity(one: Asked, public: Public, grid: Grid, seed: int, device: str) ->
             "irn": repr(grid.irn) if one.networks else "",
             "seed": seed,
             "device": device,
-            "code": [file_of(c) for c in code],
+            "code": [file_of(Asked), *code()],
         }
         | kept,
         {},

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -219,25 +220,31 @@ def identified(found: Sequence[Anonymity]) -> bool:
 
 
 def write(made: Plan, source: Source, corpus: Corpus, where: Where, out: Path) -> Path | None:
-    """plan.json and edge.onnx, for the client's eyes alone. The same plan once more keeps its salt, and so its
-    releases; any other that was here is set aside. Returns where to."""
+    """plan.json and edge.onnx, for the client's eyes alone. The same extractor once more takes the salt of its plan
+    over, so that releases go on; a plan that was here and says anything else is set aside. Returns where to."""
     run.ensure(out)
     draft = out / ".edge.onnx"
-    export.export_edge(devices.shipped(head_of(made, source), corpus.shape), draft, corpus.shape)
-    os.chmod(draft, 0o600)
-    told = made.json() | {
+    try:
+        export.export_edge(devices.shipped(head_of(made, source), corpus.shape), draft, corpus.shape)
+        os.chmod(draft, 0o600)
+        told = _told(made, corpus, where) | {"edge": run.file_hash(draft)}
+        told["salt"] = earlier.salt(out, told) or secrets.token_hex(16)
+        before = None if earlier.stands(out, told) else earlier.set_aside(out)
+        os.replace(draft, out / "edge.onnx")
+    finally:
+        draft.unlink(missing_ok=True)
+    run.write_text(out / "plan.json", json.dumps(run.sealed(told), indent=1, allow_nan=False), mode=0o600)
+    return before
+
+
+def _told(made: Plan, corpus: Corpus, where: Where) -> dict[str, Any]:
+    """A plan with the people that it was made from."""
+    return made.json() | {
         "input_shape": list(corpus.shape),
         "target": corpus.target,
         "read_as": {name: getattr(where, name) for name in ("resize", "group", "limit", "top")},
         "data": corpus.digest,
-        "edge": run.file_hash(draft),
     }
-    salt = earlier.salt(out, told)
-    before = earlier.set_aside(out) if salt is None else None
-    os.replace(draft, out / "edge.onnx")
-    told["salt"] = salt or secrets.token_hex(16)
-    run.write_text(out / "plan.json", json.dumps(run.sealed(told), indent=1, allow_nan=False), mode=0o600)
-    return before
 
 
 def _beside(where: str) -> str | None:

@@ -24,12 +24,19 @@ from privet.planner.grid import Grid
 from privet.planner.icn import Icn
 from privet.planner.surrogate import Pairs
 from privet.planner.table import Row
+from privet.pretrained.layers import Chain
+from privet.setting import file_of
 from privet.train import Effort, inputs, some
 
 FEWEST_HELD = 400  # public people of aux_val, of whom half choose the epoch and half are judged on
 LARGEST = 65504.0  # of a float16
 AT_ONCE = 32  # pictures that stay in the caches
 BOTH = frozenset({"irn", "icn"})
+
+
+def code() -> list[str | None]:
+    """The hashes of the files that decide what is measured: what other code measured is measured again."""
+    return [file_of(c) for c in (Grid, Public, Irn, Icn, surrogate.psnr, battery.run, Chain)]
 
 
 @dataclass(frozen=True)

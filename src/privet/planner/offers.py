@@ -26,7 +26,7 @@ from privet.data.corpus import Corpus
 from privet.planner import fisher, pareto, surrogate
 from privet.planner.choosing import Candidate, Limits, places, preferred
 from privet.planner.grid import Grid
-from privet.planner.measuring import Public, pairs
+from privet.planner.measuring import Public, code, pairs
 from privet.planner.pruning import Selection, judged, narrowed
 from privet.planner.table import Table
 from privet.pretrained.pool import Source
@@ -100,7 +100,7 @@ class Offers:
                 "people": self.corpus.digest,
                 "pictures": self.grid.pictures,
                 "device": self.device,
-                "code": [file_of(c) for c in (judged, fisher.Moments, surrogate.psnr)],
+                "code": [*code(), *(file_of(c) for c in (judged, fisher.Moments))],
             },
             {},
         )

@@ -119,6 +119,8 @@ def plan(
         channels, kept = selection.channels(choice.depth), offers.kept(place)
         head = offers.head(place, channels)
         told = stage(report, f"verifying layer {choice.layer}, {choice.depth} channels")
+        if told:
+            told(0, 1)
         found = verify(head, corpus, where, choice, grid, device, told)
         keeps = limits.kept(found.told())
         tried.append(

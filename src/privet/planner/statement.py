@@ -101,7 +101,7 @@ def cautions(found: Found) -> list[str]:
             "cloud may learn nothing from them."
         )
     if plan.limits.psnr is not None and plan.verified.owner.high > plan.limits.psnr:
-        said.append("The upper end of the interval is beyond the limit: more private pictures would settle it.")
+        said.append(f"The upper end of the interval is beyond the limit: more private {thing(plan)}s would settle it.")
     if plan.limits.psnr is not None and plan.verified.victims.mean > plan.limits.psnr:
         said.append(
             f"On people met only now it is {plan.verified.victims.mean:.2f} dB ({interval(plan.verified.victims)}), "

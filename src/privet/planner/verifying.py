@@ -103,10 +103,10 @@ def verify(
     )  # fmt: skip
 
 
-def begin(head: torch.nn.Module, corpus: Corpus, grid: Grid, device: str = "cpu") -> Begun:
+def begin(head: torch.nn.Module, corpus: Corpus, grid: Grid, device: str = "cpu", progress: Progress = None) -> Begun:
     """What a verification hands on to attacks that know the extractor, of an extractor that nobody verifies."""
     public = Public.of(corpus, None if grid.pictures is None else 2 * grid.pictures)
-    return _drawn(head.to(device), corpus, public, [], grid, device)[-1]
+    return _drawn(head.to(device), corpus, public, [], grid, device, progress)[-1]
 
 
 def _drawn(

@@ -129,10 +129,12 @@ def _facts(done: Reproduction) -> list[tuple[str, str]]:
 
 
 def _repeats(done: Reproduction, judged: Judgement) -> str:
-    """Over how many seeds, or draws of what was measured, a claim was judged."""
+    """Over how many seeds a claim was judged, or over how many draws of what was measured where that is one number."""
     count = len(judged.seeds)
-    what = "seed" if any(key in done.evidence.studies for key in judged.claim.needs) else "draw"
-    return f"{count} {what}{'s' if count != 1 else ''}" if count else ""
+    if any(key in done.evidence.studies for key in judged.claim.needs):
+        return f"{count} seed{'s' if count != 1 else ''}" if count else ""
+    counts = {len(done.evidence.seeds(key)) for key in judged.claim.needs if key in done.evidence.keys}
+    return f"{count} draws" if len(counts) == 1 and count > 1 else ""
 
 
 def _card(done: Reproduction, judged: Judgement, drawn: dict[str, list[Panel]]) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def _card(done: Reproduction, judged: Judgement, drawn: dict[str, list[Panel]]) 
         "reported": claim.reported,
         "criterion": claim.criterion,
         "data": ", ".join(judged.data),
-        "repeats": _repeats(done, judged),
+        "stands_on": ", ".join(filter(None, (*judged.data, _repeats(done, judged)))),
         "published": judged.verdict_as_published,
         "fresh": judged.verdict,
         "told": told[:SHOWN],

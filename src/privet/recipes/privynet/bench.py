@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from privet import run
+from privet.attacks.decoder import Decoder
 from privet.auditing import audit
 from privet.data.corpus import Corpus
 from privet.planner import find, own
@@ -21,11 +22,10 @@ from privet.planner.choosing import Limits
 from privet.planner.grid import Grid, drawn, layers
 from privet.planner.identify import Lookup, anonymity
 from privet.planner.known import known as white_box
-from privet.planner.measuring import BOTH, Public
+from privet.planner.measuring import BOTH, Public, code
 from privet.planner.table import Table
 from privet.planner.verifying import begin
 from privet.pretrained import pool
-from privet.pretrained.layers import Chain
 from privet.pretrained.pool import Source
 from privet.recipes.claims import Where
 from privet.recipes.commitment import MEASURED
@@ -115,12 +115,12 @@ class Bench:
         return replace(one, kept=kept)
 
     def identity(self, one: Asked) -> dict[str, Any]:
-        """What an extractor depends on."""
+        """What guesses, costs and attacks that know an extractor depend on."""
         return {
             "source": one.source.identity, "layer": one.layer,
             "channels": list(one.channels), "kept": {str(k): list(v) for k, v in one.kept.items()},
             "data": self.corpus.digest, "device": self.where.device, "seed": SEED,
-            "code": [file_of(c) for c in (anonymity, white_box, begin, audit.attack, Chain, costs.blocks)],
+            "code": [*code(), *(file_of(c) for c in (anonymity, white_box, begin, audit.attack, Decoder, costs.blocks))],
         }  # fmt: skip
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from privet import metrics, run
 from privet.planner.characterize import Asked
 from privet.planner.grid import Grid
-from privet.planner.measuring import Public, pairs, redrawn
+from privet.planner.measuring import Public, code, pairs, redrawn
 from privet.setting import Report, file_of
 from privet.train import inputs, one_thread
 
@@ -40,9 +40,9 @@ def drawn(
         if report:
             report(f"drawing {one}", done, len(asked))
         settings = {
-            "source": [one.source.name, run.file_hash(Path(one.source.file))], "layer": one.layer,
+            "source": one.source.identity, "layer": one.layer,
             "channels": list(one.channels), "public": [public.digest, len(public.train)], "epochs": grid.epochs,
-            "irn": repr(grid.irn), "seed": seed, "device": device, "code": file_of(drawn),
+            "irn": repr(grid.irn), "seed": seed, "device": device, "code": [file_of(drawn), *code()],
         }  # fmt: skip
         path = out / f"panel-{run.name_of(settings, {})}.npy"
         if not path.is_file():

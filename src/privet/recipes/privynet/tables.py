@@ -17,7 +17,7 @@ from privet.recipes.measurement import Finding
 from privet.recipes.privynet import panels
 from privet.recipes.privynet.bench import ICN, IRN, SEED, Bench, counted
 from privet.recipes.privynet.estimates import leaking
-from privet.setting import Report
+from privet.setting import Report, among
 
 
 class Single(NamedTuple):
@@ -57,15 +57,16 @@ def single(bench: Bench, report: Report) -> Finding:
     """Figure 4: every channel alone, of the middle and the deepest layer: {layer: Single}."""
     size, made = bench.size, dict[int, Single]()
     public, fewer = bench.public(size.named[0]), apart(bench)[0]
-    for m, redrawn in zip((bench.middle, bench.deep), size.redrawn, strict=True):
+    for number, (m, redrawn) in enumerate(zip((bench.middle, bench.deep), size.redrawn, strict=True)):
+        draws, names = (among(report, 2 * number + i, 4) for i in (0, 1))
         channels = np.arange(bench.source.chain.channels(m))
         some = np.random.default_rng([SEED, m]).permutation(channels)[:redrawn]
         named = channels if m == bench.deep else some
         alone = [Asked(bench.source, m, (int(c),), int(c), IRN) for c in np.sort(some)]
-        drawn_of = bench.table(alone, fewer, size.grid("single"), report)
+        drawn_of = bench.table(alone, fewer, size.grid("single"), draws)
         alone = [Asked(bench.source, m, (int(c),), int(c), ICN) for c in np.sort(named)]
         grid = size.grid("single", size.named[0], size.named[1])
-        made[m] = Single(drawn_of, bench.table(alone, public, grid, report), len(channels), len(public.test))
+        made[m] = Single(drawn_of, bench.table(alone, public, grid, names), len(channels), len(public.test))
     tables = [table for one in made.values() for table in (one.redrawn, one.named)]
     told = " and ".join(
         f"{len(one.named.rows)} channels of layer {m} ({len(one.redrawn.rows)} redrawn)" for m, one in made.items()
@@ -79,10 +80,10 @@ def samples(bench: Bench, report: Report) -> Finding:
     counts = [n for n in bench.size.samples if n <= len(bench.corpus.aux_train)]
     most = bench.public(max(counts))
     made = {}
-    for n in counts:
+    for number, n in enumerate(counts):
         public = replace(most, train=most.train.take(np.arange(n)))
         grid = bench.size.grid("samples", n, round(bench.size.epochs * max(counts) / n))
-        made[n] = bench.table(bench.random(bench.size.draws, IRN), public, grid, report)
+        made[n] = bench.table(bench.random(bench.size.draws, IRN), public, grid, among(report, number, len(counts)))
     told = (
         f"{bench.size.draws} extractors, {min(counts):,} to {max(counts):,} pictures to learn from, "
         f"{len(most.val):,} others to stop by"
@@ -101,7 +102,10 @@ def halves(bench: Bench, report: Report) -> Finding:
         if depth <= bench.source.chain.channels(m)
         for one in bench.random(size.again, IRN, depth, m)
     ]
-    tables = [bench.table(asked, half, size.grid("halves"), report) for half in _halves(public)]
+    tables = [
+        bench.table(asked, half, size.grid("halves"), among(report, number, 2))
+        for number, half in enumerate(_halves(public))
+    ]
     told = f"{len(asked)} extractors on either half of {public.classes} classes"
     return bench.found(tables, tables, told, size.again)
 
@@ -123,7 +127,7 @@ def criterion(bench: Bench, report: Report) -> Finding:
 def settings(bench: Bench, report: Report) -> Finding:
     """Figure 13: channels at random; pruned by characterization; pruned by Fisher's criterion and by what single
     channels leak, judged on other people than single channels: [table, table, table]."""
-    alone: Single = single(bench, report).value[bench.deep]
+    alone: Single = single(bench, among(report, 0, 4)).value[bench.deep]
     leaks = torch.tensor(leaking(alone.redrawn, alone.named, "fresh"))
     worth = torch.tensor([row.accuracy or 0.0 for row in alone.named.rows], dtype=torch.float64)
     private = torch.tensor(list(criterion(bench, None).value.values())[-1])
@@ -136,7 +140,7 @@ def settings(bench: Bench, report: Report) -> Finding:
         asked = [
             Asked(bench.source, bench.deep, tuple(sorted(int(c) for c in one)), draw) for draw, one in enumerate(sets)
         ]
-        made.append(bench.table(asked, public, bench.size.grid("settings"), report))
+        made.append(bench.table(asked, public, bench.size.grid("settings"), among(report, number + 1, 4)))
     told = f"{bench.size.settings} draws each of {bench.depth} of {', '.join(str(len(k)) for k in kept)} channels"
     return bench.found(made, made, f"{told}, layer {bench.deep}; {counted(public)}", bench.size.settings)
 
@@ -147,7 +151,8 @@ def clusters(bench: Bench, report: Report) -> Finding:
     made = {
         n: bench.table(
             bench.random(bench.size.widths, IRN), public,
-            bench.size.grid("clusters", irn=replace(bench.size.irn, units=bench.size.units, clusters=n)), report,
+            bench.size.grid("clusters", irn=replace(bench.size.irn, units=bench.size.units, clusters=n)),
+            among(report, n - 1, 3),
         )
         for n in (1, 2, 3)
     }  # fmt: skip

@@ -17,14 +17,14 @@ from privet.recipes.measurement import Finding, remembered
 from privet.recipes.privynet import costs
 from privet.recipes.privynet.bench import SEED, Bench, counted
 from privet.recipes.privynet.sizes import GUESSES, HALF, SHARES
-from privet.setting import Report
+from privet.setting import Report, among, stage
 from privet.train import one_thread
 
 
 @dataclass(frozen=True)
 class Width:
     """Extractors with these shares of the filters of each inner layer: what networks make of them, what one of them
-    costs (milliseconds several times), and the rate of channels that ten pictures name, for each draw."""
+    costs (milliseconds several times), and the rate of channels that ten pictures name, for each of more draws."""
 
     shares: tuple[float, ...]
     table: Table
@@ -37,11 +37,12 @@ def widths(bench: Bench, report: Report) -> Finding:
     """Figures 14 and 15: inner filters left out."""
     public, made = bench.public(bench.size.pictures), []
     inner = bench.source.chain.inner(bench.deep)
-    for shares in dict.fromkeys(one[: len(inner)] for one in SHARES):
+    widths = list(dict.fromkeys(one[: len(inner)] for one in SHARES))
+    for number, shares in enumerate(widths):
         asked = [bench.narrow(one, shares) for one in bench.random(bench.size.widths)]
-        table = bench.table(asked, public, bench.size.grid("widths"), report)
+        table = bench.table(asked, public, bench.size.grid("widths"), among(report, 2 * number, 2 * len(widths)))
         macs, ms = cost(bench, asked[0])
-        others = guesses_of(bench, shares, report, (10,))
+        others = guesses_of(bench, shares, among(report, 2 * number + 1, 2 * len(widths)), (10,))
         rates = [found[0]["rate"] for found in others]
         made.append(Width(shares, table, macs, ms, rates))
     told = (
@@ -81,13 +82,19 @@ def guesses_of(
         if report:
             report(f"guessing, {left} of the inner filters", len(made), bench.size.guessed)
         made.append(guessed(bench, bench.narrow(one, shares), counts))
+    if report:
+        report(f"guessed, {left} of the inner filters", len(made), len(made))
     return made
 
 
 def guesses(bench: Bench, report: Report) -> Finding:
     """The attack that the paper lacks: {share of inner filters: guesses by number of pictures, for each draw}."""
     draws, layers = bench.size.guessed, len(bench.source.layers)
-    made = {share: guesses_of(bench, [share] * layers, report) for share in (1.0, 0.75, HALF, 0.25)}
+    shares = (1.0, 0.75, HALF, 0.25)
+    made = {
+        share: guesses_of(bench, [share] * layers, among(report, number, len(shares)))
+        for number, share in enumerate(shares)
+    }
     told = (
         f"{len(bench.pool)} networks, layer {bench.deep}, {bench.depth} channels, {len(bench.own_pictures):,} pictures"
     )
@@ -102,7 +109,8 @@ def known(bench: Bench, report: Report) -> Finding:
 
         def measure(one: Asked = one) -> dict[str, Any]:
             with one_thread():
-                begun = begin(one.head(), bench.corpus, bench.size.grid("known"))
+                told = stage(report, f"decoders of layer {one.layer}")
+                begun = begin(one.head(), bench.corpus, bench.size.grid("known"), progress=told)
                 return asdict(white_box(one.head(), bench.corpus, begun, seed=SEED, report=report))
 
         identity = bench.identity(one) | {"grid": repr(bench.size.grid("known"))}
