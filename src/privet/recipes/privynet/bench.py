@@ -116,11 +116,12 @@ class Bench:
 
     def identity(self, one: Asked) -> dict[str, Any]:
         """What guesses, costs and attacks that know an extractor depend on."""
+        own = (anonymity, white_box, begin, audit.attack, Decoder, costs.blocks)
         return {
             "source": one.source.identity, "layer": one.layer,
             "channels": list(one.channels), "kept": {str(k): list(v) for k, v in one.kept.items()},
             "data": self.corpus.digest, "device": self.where.device, "seed": SEED,
-            "code": [*code(), *(file_of(c) for c in (anonymity, white_box, begin, audit.attack, Decoder, costs.blocks))],
+            "code": [*code(), *map(file_of, own)],
         }  # fmt: skip
 
     @cached_property
