@@ -25,7 +25,7 @@ from privet import run
 from privet.auditing.estimate import Estimate
 from privet.data.corpus import Corpus
 from privet.errors import DataError, RunError, SpecError
-from privet.planner import cloud, find, grid, release
+from privet.planner import cloud, find, grid, release, shards
 from privet.planner.choosing import Candidate, Limits
 from privet.planner.plan import Plan
 from privet.planner.verifying import Verified
@@ -97,8 +97,8 @@ def test_what_is_released_is_what_the_planned_network_computes(planned: tuple[Pa
     known = {"format", "made_from", "classes", "shape", "dtype", "rows", "shards", "seal"}
     assert set(told) == known, "nothing of the plan"
     assert sorted(pq.read_schema(tmp_path / "out" / "part-00000.parquet").metadata) == [
-        release.MADE_FROM,
-        release.SHAPE,
+        shards.MADE_FROM,
+        shards.SHAPE,
     ]
 
 
@@ -108,7 +108,7 @@ def test_what_was_stopped_goes_on(
     folder, _ = planned
     pictures(tmp_path / "p.parquet", 200)
     data, out = str(tmp_path / "p.parquet"), tmp_path / "out"
-    real, calls = release._write_shard, []
+    real, calls = shards.write, []
 
     def stops(*args: object) -> object:
         calls.append(1)
@@ -116,7 +116,7 @@ def test_what_was_stopped_goes_on(
             raise KeyboardInterrupt
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(release, "_write_shard", stops)
+    monkeypatch.setattr(shards, "write", stops)
     with pytest.raises(KeyboardInterrupt):
         release.release(folder, data, out, target="y", shard=40)
     assert not (out / "release.json").exists(), "a release that is not whole says so"
