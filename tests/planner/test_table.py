@@ -88,3 +88,16 @@ def test_a_file_gives_back_what_was_written_and_others_are_refused(tmp_path: Pat
     (tmp_path / "t.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(RunError, match="is no table of a characterization"):
         tables.read(tmp_path / "t.parquet")
+
+
+def test_what_a_line_misses_is_asked_of_draws_of_one_layer_and_depth() -> None:
+    """Layers bend away from the line by dB, draws of one of them by a tenth: the latter is what a prediction misses."""
+    away = {m: 0.6 * (m - 3.5) ** 2 for m in range(1, 7)}
+    rows = [
+        row(m, 2, 30.0 - 2 * m + away[m] + step + near, draw=draw, linear=28.0 - 2 * m + step)
+        for m in range(1, 7)
+        for draw, (step, near) in enumerate([(0.0, 0.1), (0.5, -0.1), (1.0, 0.1), (1.5, -0.1)])
+    ]
+    assert Table(tuple(rows)).missed() == pytest.approx(0.15, abs=0.1)
+    once = Table(tuple(r for r in rows if r.draw == 0))
+    assert once.missed() > 0.8, "with one draw of each nobody can tell"

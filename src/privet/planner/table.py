@@ -154,16 +154,23 @@ class Table:
         return float(np.polyfit(x, y, 1)[0])
 
     def missed(self) -> float:
-        """The deviation in dB of what a line of that slope misses of the privacy loss; 0 where it may not speak."""
+        """The deviation in dB of what a line of that slope misses of the privacy loss: about the mean of each layer and
+        depth where networks were trained for several draws of them, else over all rows; 0 where it may not speak."""
         slope = self.slope()
-        known = [(r.linear_psnr, r.psnr, r.loss) for r in self.rows if r.psnr is not None and r.loss is not None]
-        if slope is None or len(known) < 3:
+        rows = [r for r in self.rows if r.psnr is not None]
+        if slope is None or len(rows) < 3:
             return 0.0
-        linear, network, loss = np.array(known).T
+        linear, network, loss = np.array([(r.linear_psnr, r.psnr, r.loss) for r in rows]).T
         if (network > linear).any():
-            return float(np.std(loss - slope * linear, ddof=2))
-        # The line is the better decoder of all rows and misses nothing of itself: others may miss what networks do.
-        return float(np.std(network - np.polyval(np.polyfit(linear, network, 1), linear), ddof=2))
+            rest = loss - slope * linear
+        else:  # of itself the line, the better decoder of all rows, misses nothing: others may miss what networks do
+            rest = network - np.polyfit(linear, network, 1)[0] * linear
+        places = np.unique([f"{r.source}/{r.layer}/{r.depth}" for r in rows], return_inverse=True)[1]
+        means = np.bincount(places, rest) / np.bincount(places)
+        free = len(rows) - len(means)
+        if free >= FEWEST:
+            return math.sqrt(float(((rest - means[places]) ** 2).sum()) / free)
+        return float(np.std(rest, ddof=2))
 
 
 def monotone(grid: Array, weight: Array) -> Array:
