@@ -75,6 +75,7 @@ def test_another_question_never_loses_a_plan(
     capsys.readouterr()
     assert privet(*ASKED, "--no-known", "--seed", "5", "--out", out) == 0
     assert not (out / "earlier").exists(), "the same plan once more"
+    assert "plan with --effort standard" in capsys.readouterr().err, "quick decoders draw less than others would"
     same = json.loads((out / "plan.json").read_text())
     salt = json.loads(files["plan.json"])["salt"]
     assert same["salt"] == salt

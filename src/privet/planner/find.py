@@ -70,8 +70,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Found:
-    """A plan with what it was chosen from; `earlier` is where the plan is kept that was in its folder before, `limit`
-    how many people it was made from at most."""
+    """A plan with what it was chosen from, and how thoroughly; `earlier` is where the plan is kept that was here before,
+    `limit` how many people it was made from at most."""
 
     plan: Plan
     table: Table
@@ -79,6 +79,7 @@ class Found:
     corpus: Corpus
     refused: dict[str, str]
     out: Path
+    effort: str
     earlier: Path | None = None
     limit: int | None = None
 
@@ -125,7 +126,7 @@ def find(question: Question, out: Path, *, report: Report = None, loading: Loadi
             assert begun is not None, "every verification says where other attacks begin"
             made = replace(made, known=known(head, corpus, begun, seed=0, jobs=question.jobs, report=report))
         before = write(made, chosen, corpus, question.where, out)
-    return Found(made, table, device, corpus, refused, out, before, question.where.limit)
+    return Found(made, table, device, corpus, refused, out, question.effort, before, question.where.limit)
 
 
 def people(where: Where, loading: Loading = None) -> Corpus:
