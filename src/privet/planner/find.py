@@ -70,7 +70,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Found:
-    """A plan with what it was chosen from, and how thoroughly; `earlier` is where the plan that was here before is kept,
+    """A plan with what it was chosen from, how thoroughly; `earlier` is where the plan that was here before is kept,
     `limit` how many people it was made from at most."""
 
     plan: Plan
