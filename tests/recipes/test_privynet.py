@@ -4,6 +4,7 @@ reproduction on digits, small."""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,13 @@ from sklearn import config_context
 
 from privet import recipes
 from privet.attacks.irn import Irn
-from privet.errors import RunError, SpecError
+from privet.errors import MissingExtra, RunError, SpecError
 from privet.planner import table as planner_table
 from privet.planner.table import Row, Table
 from privet.recipes import page, reproduce
 from privet.recipes.claims import Both, Grid, Where
 from privet.recipes.evidence import Evidence
-from privet.recipes.measurement import Finding, remembered
+from privet.recipes.measurement import Finding, Measurement, remembered
 from privet.recipes.privynet import channels, estimates, grid, networks, sets, unknown
 from privet.recipes.privynet.sizes import SIZES, Size
 from privet.recipes.privynet.tables import Single
@@ -474,3 +475,17 @@ def test_it_is_not_run_as_published(tmp_path: Path) -> None:
     """Nothing of the recipe would be the paper's own optimizer or network."""
     with pytest.raises(SpecError, match="privynet cannot be run as published"):
         reproduce.plan(recipes.load("privynet"), Grid.named("full", as_published=True), Where(None, tmp_path, 1))
+
+
+def test_what_cannot_be_measured_here_is_told_and_the_rest_goes_on(tmp_path: Path) -> None:
+    def needs(report: object) -> Finding:
+        raise MissingExtra("torchvision", "zoo")
+
+    heard = []
+    found, lacking = reproduce.measure(
+        {"a": Measurement("", "one", needs), "b": Measurement("", "two", lambda report: Finding("", 3))},
+        tmp_path, math.inf, lambda event: heard.append(event.text),
+    )  # fmt: skip
+    assert {key: one.value for key, one in found.items()} == {"b": 3}
+    assert "pip install" in lacking["a"]
+    assert heard[0].startswith("not run: ")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from privet import run, schedule, study, workers
 from privet.data.corpus import Corpus
-from privet.errors import SpecError
+from privet.errors import MissingExtra, SpecError
 from privet.experiment import REFERENCE
 from privet.recipes.claims import Grid, Judgement, Recipe, Where, judge
 from privet.recipes.commitment import MEASURED, Change, commit
@@ -170,8 +170,9 @@ def reproduce(
         else:
             stopped = not study.perform(_due(planned, left), _labelled(listen, key))
     end = math.inf if max_minutes is None else started + 60 * max_minutes
-    findings = {} if stopped else measure(work.measurements, where.out, end, listen)
-    absent = dict(work.absent) | {key: UNFINISHED for key in work.measurements if key not in findings}
+    findings, lacking = ({}, {}) if stopped else measure(work.measurements, where.out, end, listen)
+    unfinished = {key: lacking.get(key, UNFINISHED) for key in work.measurements if key not in findings}
+    absent = dict(work.absent) | unfinished
     evidence = replace(gather(work.studies, absent, recipe.published), findings=findings)
     judged = tuple(judge(recipe, evidence, only))
     seconds = sum(
@@ -198,23 +199,29 @@ def gather(
 
 def measure(
     measurements: Mapping[str, Measurement], out: Path, end: float, listen: Listener | None = None
-) -> dict[str, Finding]:
-    """Perform measurements in their order until `end` (of the monotonic clock) or Ctrl-C; what is finished."""
-    found: dict[str, Finding] = {}
+) -> tuple[dict[str, Finding], dict[str, str]]:
+    """Perform measurements in their order until `end` (of the monotonic clock) or Ctrl-C; what is finished, and why
+    others cannot be performed here."""
+    found, lacking = dict[str, Finding](), dict[str, str]()
     if not measurements:
-        return found
+        return found, lacking
     run.ensure(out / MEASURED)
     with run.locked(out):
         for key, one in measurements.items():
             try:
                 found[key] = one.perform(_told(key, end, listen))
+            except MissingExtra as why:
+                lacking[key] = str(why)
+                if listen:
+                    listen(Event(key, f"not run: {why}", ended=True))
+                continue
             except KeyboardInterrupt:
                 if listen:
                     listen(Event("study", "stopped", ended=True))
                 break
             if listen:
                 listen(Event(key, "done", ended=True))
-    return found
+    return found, lacking
 
 
 def _told(key: str, end: float, listen: Listener | None) -> Report:
