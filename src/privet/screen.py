@@ -22,7 +22,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
@@ -101,7 +101,7 @@ class Screen:
         if self.console.is_terminal or not (always or time.monotonic() - self.spoken > 15):
             return
         self.spoken = time.monotonic()
-        self.console.print(text.strip(), highlight=False, soft_wrap=True)
+        self.console.print(text.strip(), highlight=False, soft_wrap=True, markup=False)
 
 
 def _share(text: str, done: float) -> float:
