@@ -16,8 +16,7 @@ from privet.planner.table import AGREES
 
 NOTEWORTHY = 0.5  # dB
 MORE = {
-    "quick": "From more of both they draw more, by 0.9 dB on CIFAR-10: where the limit matters, plan with --effort "
-    "standard.",
+    "quick": "From more of both they draw more: where the limit matters, plan with --effort standard.",
     "standard": "From more of both they may draw more, which --effort full gives them.",
 }
 
